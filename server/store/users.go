@@ -1,0 +1,158 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/relaytunnel/relay/internal/relay"
+)
+
+const userColumns = `id, name, admin, created`
+
+// AddUser makes a user. The name follows the rules of relay.ParseName
+// (ErrInvalid) and is not used by another user (ErrTaken).
+func (s *Store) AddUser(ctx context.Context, name string, admin bool) (relay.User, error) {
+	u, err := s.newUser(name, admin)
+	if err != nil {
+		return relay.User{}, fmt.Errorf("add user: %w", err)
+	}
+	err = s.write(ctx, func(tx *sql.Tx) error { return insertUser(tx, u) })
+	if err != nil {
+		return relay.User{}, fmt.Errorf("add user %s: %w", name, err)
+	}
+	return u, nil
+}
+
+// AddFirstUser makes an admin user and a token of the given hash and prefix
+// that does not expire, both or neither, and only when the store has no users.
+// Otherwise created is false and nothing changes.
+func (s *Store) AddFirstUser(ctx context.Context, name, tokenName string, hash []byte, prefix string) (u relay.User, t relay.Token, created bool, err error) {
+	u, err = s.newUser(name, true)
+	if err != nil {
+		return relay.User{}, relay.Token{}, false, fmt.Errorf("add first user: %w", err)
+	}
+	t = s.newToken(u.ID, tokenName, prefix, time.Time{})
+	errExists := errors.New("there are users") // undoes nothing, stops here
+	err = s.write(ctx, func(tx *sql.Tx) error {
+		var n int
+		if err := tx.QueryRow(`select count(*) from users`).Scan(&n); err != nil {
+			return err
+		}
+		if n > 0 {
+			return errExists
+		}
+		if err := insertUser(tx, u); err != nil {
+			return err
+		}
+		return insertToken(tx, t, hash)
+	})
+	switch {
+	case errors.Is(err, errExists):
+		return relay.User{}, relay.Token{}, false, nil
+	case err != nil:
+		return relay.User{}, relay.Token{}, false, fmt.Errorf("add first user %s: %w", name, err)
+	}
+	return u, t, true, nil
+}
+
+// UserByName returns the user of that name (ErrNotFound).
+func (s *Store) UserByName(ctx context.Context, name string) (relay.User, error) {
+	u, err := scanUser(s.reader.QueryRowContext(ctx, `select `+userColumns+` from users where name = $1`, name))
+	if err != nil {
+		return relay.User{}, fmt.Errorf("user %q: %w", name, err)
+	}
+	return u, nil
+}
+
+// UserByID returns the user of that id (ErrNotFound).
+func (s *Store) UserByID(ctx context.Context, id string) (relay.User, error) {
+	u, err := scanUser(s.reader.QueryRowContext(ctx, `select `+userColumns+` from users where id = $1`, id))
+	if err != nil {
+		return relay.User{}, fmt.Errorf("user %q: %w", id, err)
+	}
+	return u, nil
+}
+
+// CountUsers returns the number of users.
+func (s *Store) CountUsers(ctx context.Context) (int, error) {
+	var n int
+	if err := s.reader.QueryRowContext(ctx, `select count(*) from users`).Scan(&n); err != nil {
+		return 0, fmt.Errorf("count users: %w", err)
+	}
+	return n, nil
+}
+
+// Users returns all users in the order of their names.
+func (s *Store) Users(ctx context.Context) ([]relay.User, error) {
+	users, err := collect(ctx, s.reader, scanUser, `select `+userColumns+` from users order by name`)
+	if err != nil {
+		return nil, fmt.Errorf("list users: %w", err)
+	}
+	return users, nil
+}
+
+func (s *Store) newUser(name string, admin bool) (relay.User, error) {
+	if _, err := relay.ParseName(name); err != nil {
+		return relay.User{}, err
+	}
+	now := s.now()
+	return relay.User{ID: s.ids.next("usr_", now), Name: name, Admin: admin, Created: now}, nil
+}
+
+func insertUser(tx *sql.Tx, u relay.User) error {
+	_, err := tx.Exec(`insert into users (id, name, admin, created) values ($1, $2, $3, $4)`,
+		u.ID, u.Name, u.Admin, millis(u.Created))
+	return kind(err)
+}
+
+func scanUser(r row) (relay.User, error) {
+	var u relay.User
+	var created int64
+	err := r.Scan(&u.ID, &u.Name, &u.Admin, &created)
+	u.Created = moment(created)
+	return u, kind(err)
+}
+
+// now is the time as the database keeps it, so that what a method returns
+// equals what a later one reads.
+func (s *Store) now() time.Time { return moment(millis(s.Now())) }
+
+// row is what *sql.Row and *sql.Rows share.
+type row interface{ Scan(dest ...any) error }
+
+// collect runs a query and scans each of its rows.
+func collect[T any](ctx context.Context, db *sql.DB, scan func(row) (T, error), query string, args ...any) ([]T, error) {
+	rows, err := db.QueryContext(ctx, query, args...)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var all []T
+	for rows.Next() {
+		one, err := scan(rows)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, one)
+	}
+	return all, rows.Err()
+}
+
+// changed turns "no row was changed" into ErrNotFound.
+func changed(r sql.Result, err error) error {
+	if err != nil {
+		return kind(err)
+	}
+	n, err := r.RowsAffected()
+	if err == nil && n == 0 {
+		return relay.ErrNotFound
+	}
+	return err
+}
+
+// hexHash is how a hash is stored.
+func hexHash(hash []byte) string { return hex.EncodeToString(hash) }
