@@ -4,7 +4,6 @@ package pipe
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"sync"
@@ -132,7 +131,7 @@ func copyAll(dst io.Writer, src io.Reader) (written int64, err error) {
 				return written, io.ErrShortWrite
 			}
 		}
-		if errors.Is(readErr, io.EOF) {
+		if readErr == io.EOF {
 			return written, nil
 		}
 		if readErr != nil {
