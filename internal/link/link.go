@@ -1,0 +1,340 @@
+// Package link is one authenticated, multiplexed connection between agent and
+// server: yamux streams inside binary WebSocket messages, control messages as
+// text messages beside them. It is the only room that knows gorilla/websocket
+// and hashicorp/yamux.
+//
+// Between the two sits the carrier, a net.Conn that yamux writes frames to and
+// reads frames from. It sees every frame header, and so it does three things
+// that yamux cannot:
+//
+//   - it coalesces: frames queued while a write is under way leave as one
+//     message (carrier.go);
+//   - it owns flow control: yamux is told of a huge window, and the carrier
+//     grants the peer what a stream's reader really takes, growing and shrinking
+//     within budgets (window.go);
+//   - it guards: a peer that breaks the rules loses its link, and its frames
+//     never cost more than the budgets (guard.go).
+package link
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/gorilla/websocket"
+	"github.com/hashicorp/yamux"
+
+	"github.com/relaytunnel/relay/protocol"
+)
+
+// ErrClosed is what a link that was closed on purpose ends with.
+var ErrClosed = errors.New("link closed")
+
+// Options set a link up. The zero value works.
+type Options struct {
+	// Control receives the peer's control messages, in order, on the reading
+	// goroutine: it must not block.
+	Control func(*Link, protocol.Message)
+	// Budget bounds the received bytes that wait in memory in all links that
+	// share it; nil means that only the link's own bound counts.
+	Budget *Budget
+	// Log receives what a person may want to know; nil discards it.
+	Log *slog.Logger
+}
+
+// Link is one connection. Close ends it; Done tells when it has ended.
+type Link struct {
+	ws     *websocket.Conn
+	mux    *yamux.Session
+	server bool
+	opts   Options
+	log    *slog.Logger
+
+	// ready is closed when mux is set: yamux starts to read before that.
+	ready chan struct{}
+
+	lastRead  atomic.Int64 // Unix ms of the last byte read
+	lastWrite atomic.Int64 // Unix ms of the last completed write
+	bulk      atomic.Int32 // streams that move much just now
+	buffered  atomic.Int64 // received bytes that no reader took yet
+	loaned    atomic.Int64 // credit granted beyond each stream's first window
+	writers   atomic.Int32 // stream writes under way
+
+	read reader
+	w    writer
+
+	smu     sync.Mutex
+	streams map[uint32]*Stream
+	dead    map[uint32]tombstone
+	resets  []uint32 // streams that yamux has to be told are over
+	tooMuch atomic.Bool
+	guard   guard // of the reading goroutine
+
+	endOnce sync.Once
+	endErr  error
+}
+
+// bufferSize is the size of the WebSocket write buffers. One message must fit
+// with its masking, else gorilla splits it into fragments of a syscall each.
+const bufferSize = 72 << 10
+
+var writeBuffers = &sync.Pool{}
+
+// Accept turns an upgrade request into a link; the server calls it. welcome is
+// sent with the 101. After an error the response has been written.
+func Accept(w http.ResponseWriter, r *http.Request, welcome http.Header, o Options) (*Link, error) {
+	u := websocket.Upgrader{
+		HandshakeTimeout: 10 * time.Second,
+		WriteBufferPool:  writeBuffers,
+		WriteBufferSize:  bufferSize,
+		Subprotocols:     []string{protocol.Subprotocol},
+		// An agent is no browser: one that sends Origin is refused.
+		CheckOrigin: func(r *http.Request) bool { return r.Header.Get("Origin") == "" },
+	}
+	ws, err := u.Upgrade(w, r, welcome)
+	if err != nil {
+		return nil, fmt.Errorf("upgrade: %w", err)
+	}
+	return start(ws, true, o)
+}
+
+// Refusal is an upgrade that the server answered with something else than 101.
+type Refusal struct {
+	Status int
+	Body   []byte
+	Header http.Header
+}
+
+// Error makes Refusal an error.
+func (r *Refusal) Error() string { return fmt.Sprintf("the server answered %d", r.Status) }
+
+// DialOptions say how an agent reaches the server.
+type DialOptions struct {
+	// URL is the ws or wss address of the link path.
+	URL string
+	// Header goes with the upgrade request.
+	Header http.Header
+	// DialContext opens the TCP connection; nil uses net.Dialer.
+	DialContext func(ctx context.Context, network, addr string) (net.Conn, error)
+	// Proxy picks a proxy for the upgrade request, as in http.Transport.
+	Proxy func(*http.Request) (*url.URL, error)
+}
+
+// Dial opens a link; the agent calls it. The header of the 101 is returned.
+// When the server refuses, the error is a *Refusal.
+func Dial(ctx context.Context, d DialOptions, o Options) (*Link, http.Header, error) {
+	dialer := websocket.Dialer{
+		NetDialContext:   d.DialContext,
+		Proxy:            d.Proxy,
+		HandshakeTimeout: 15 * time.Second,
+		ReadBufferSize:   32 << 10,
+		WriteBufferSize:  bufferSize,
+		WriteBufferPool:  writeBuffers,
+		Subprotocols:     []string{protocol.Subprotocol},
+	}
+	ws, resp, err := dialer.DialContext(ctx, d.URL, d.Header)
+	if err != nil {
+		if resp != nil {
+			body, _ := io.ReadAll(io.LimitReader(resp.Body, protocol.MaxMessage))
+			_ = resp.Body.Close()
+			return nil, nil, &Refusal{Status: resp.StatusCode, Body: body, Header: resp.Header}
+		}
+		return nil, nil, err
+	}
+	if got := ws.Subprotocol(); got != protocol.Subprotocol {
+		_ = ws.Close()
+		return nil, nil, fmt.Errorf("the server speaks %q, this agent %q", got, protocol.Subprotocol)
+	}
+	l, err := start(ws, false, o)
+	if err != nil {
+		return nil, nil, err
+	}
+	return l, resp.Header, nil
+}
+
+// start begins the life of a link. yamux owns two goroutines, which end with
+// the link; Close waits for them.
+func start(ws *websocket.Conn, server bool, o Options) (*Link, error) {
+	l := &Link{
+		ws:      ws,
+		server:  server,
+		opts:    o,
+		log:     o.Log,
+		streams: map[uint32]*Stream{},
+		ready:   make(chan struct{}),
+	}
+	if l.log == nil {
+		l.log = slog.New(slog.DiscardHandler)
+	}
+	l.w.init(l)
+	now := time.Now().UnixMilli()
+	l.lastRead.Store(now)
+	l.lastWrite.Store(now)
+	boundUnsent(ws.NetConn())
+	ws.SetReadLimit(maxWSMessage)
+	ws.SetPingHandler(l.onPing)
+	ws.SetPongHandler(func(string) error { return nil })
+	ws.SetCloseHandler(func(int, string) error { return nil })
+
+	cfg := yamux.DefaultConfig()
+	cfg.EnableKeepAlive = false // pings are WebSocket pings, sent by agents
+	cfg.MaxStreamWindowSize = muxWindow
+	cfg.StreamOpenTimeout = 0                     // a goroutine per stream, and it would end the whole session
+	cfg.StreamCloseTimeout = tombstoneLife        // 5 min by default
+	cfg.ConnectionWriteTimeout = 10 * time.Minute // slow uplinks make progress; liveness is decided by silence
+	cfg.LogOutput = nil
+	cfg.Logger = discardLog
+	cfg.AcceptBacklog = serverBacklog
+	if !server {
+		cfg.AcceptBacklog = agentBacklog
+	}
+	var mux *yamux.Session
+	var err error
+	if server {
+		mux, err = yamux.Server((*carrier)(l), cfg)
+	} else {
+		mux, err = yamux.Client((*carrier)(l), cfg)
+	}
+	if err != nil {
+		_ = ws.Close()
+		return nil, fmt.Errorf("start yamux: %w", err)
+	}
+	l.mux = mux
+	close(l.ready)
+	if o.Budget != nil {
+		o.Budget.add(l)
+	}
+	return l, nil
+}
+
+const (
+	// serverBacklog bounds the streams that the server opened and the agent has
+	// not accepted yet. yamux allocates it per link: 2 KiB.
+	serverBacklog = 256
+	// agentBacklog is larger, so that a burst is not answered by resets.
+	agentBacklog = 1024
+)
+
+var discardLog = log.New(io.Discard, "", 0)
+
+// Open opens a stream to the agent; only the server may. The preface leaves
+// with the first write, or before the first read.
+func (l *Link) Open(ctx context.Context, p protocol.Preface) (*Stream, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	// yamux assigns the id inside OpenStream and sends the SYN from there, which
+	// the carrier sees before OpenStream returns: the stream is registered then.
+	ys, err := l.mux.OpenStream()
+	if err != nil {
+		return nil, l.explain(err)
+	}
+	l.smu.Lock()
+	s := l.streams[ys.StreamID()]
+	l.smu.Unlock()
+	if s == nil {
+		_ = ys.Close()
+		return nil, l.explain(net.ErrClosed)
+	}
+	s.ys.Store(ys)
+	s.prefix = p.Append(make([]byte, 0, 32))
+	s.unsent.Store(true)
+	return s, nil
+}
+
+// Accept waits for the next stream that the server opens; only the agent calls
+// it. It returns an error when the link has ended.
+func (l *Link) Accept() (*Stream, error) {
+	for {
+		ys, err := l.mux.AcceptStream()
+		if err != nil {
+			return nil, l.explain(err)
+		}
+		l.smu.Lock()
+		s := l.streams[ys.StreamID()]
+		l.smu.Unlock()
+		if s == nil { // reset before it was accepted
+			_ = ys.Close()
+			continue
+		}
+		s.ys.Store(ys)
+		return s, nil
+	}
+}
+
+// Control sends a control message. It does not wait for it to leave.
+func (l *Link) Control(m protocol.Message) error {
+	b, err := protocol.Marshal(m)
+	if err != nil {
+		return err
+	}
+	return l.w.control(b)
+}
+
+// Done is closed when the link has ended, whatever the reason.
+func (l *Link) Done() <-chan struct{} { return l.mux.CloseChan() }
+
+// Err tells why the link ended; nil while it lives.
+func (l *Link) Err() error {
+	if !l.mux.IsClosed() {
+		return nil
+	}
+	l.endOnce.Do(func() { l.endErr = errors.New("connection lost") })
+	return l.endErr
+}
+
+// Close ends the link and all its streams, and waits for its goroutines.
+func (l *Link) Close() error { return l.CloseWith(ErrClosed) }
+
+// CloseWith ends the link; Err then tells reason.
+func (l *Link) CloseWith(reason error) error {
+	l.endOnce.Do(func() { l.endErr = reason })
+	_ = l.mux.Close()
+	return nil
+}
+
+// closeLater ends the link from a place that yamux waits for.
+func (l *Link) closeLater(reason error) error {
+	l.endOnce.Do(func() { l.endErr = reason })
+	return reason
+}
+
+// Ping sends a WebSocket ping; the agent calls it when it has been silent.
+func (l *Link) Ping() { l.w.ping(websocket.PingMessage, nil) }
+
+// Silent is the time since the peer was last heard.
+func (l *Link) Silent(now time.Time) time.Duration {
+	return now.Sub(time.UnixMilli(l.lastRead.Load()))
+}
+
+// Quiet is the time since something was last sent.
+func (l *Link) Quiet(now time.Time) time.Duration {
+	return now.Sub(time.UnixMilli(l.lastWrite.Load()))
+}
+
+// Bulk is the number of streams that move much data just now; new exchanges
+// belong on the link with the fewest.
+func (l *Link) Bulk() int { return int(l.bulk.Load()) }
+
+// Buffered is the number of received bytes that wait for their readers.
+func (l *Link) Buffered() int64 { return l.buffered.Load() }
+
+// RemoteAddr is the peer's address.
+func (l *Link) RemoteAddr() net.Addr { return l.ws.RemoteAddr() }
+
+// explain prefers the link's own reason over yamux's.
+func (l *Link) explain(err error) error {
+	if l.mux.IsClosed() {
+		return fmt.Errorf("link ended: %w", l.Err())
+	}
+	return err
+}

@@ -1,0 +1,164 @@
+package link
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	// muxWindow is what yamux believes a stream's window to be. The carrier
+	// keeps most of it in reserve and grants the peer what it decides itself,
+	// so that yamux all but never sends an update of its own.
+	muxWindow = 1 << 30
+	// firstWindow is what every yamux stream starts with, on either side.
+	firstWindow = 256 << 10
+	// minWindow is what a stream with a slow reader shrinks to.
+	minWindow = 64 << 10
+	// maxWindow is what one stream may grow to: 16 MiB carries 100 MB/s over
+	// 100 ms.
+	maxWindow = 16 << 20
+	// growBelow: a reader that takes a quarter of the window faster than this
+	// has a window that is shorter than 250 ms of its rate.
+	growBelow = 62 * time.Millisecond
+	// shrinkAbove: a reader that takes a quarter of the window slower than this
+	// and leaves a backlog gets a shorter one.
+	shrinkAbove = 500 * time.Millisecond
+
+	// MaxBuffered is how many received bytes may wait in one link. Beyond it the
+	// stream with the biggest backlog is reset.
+	MaxBuffered = 16 << 20
+	// maxLoans bounds what the streams of a link are granted beyond their first
+	// windows, all together.
+	maxLoans = 16 << 20
+)
+
+// took accounts n bytes that the reader of s has taken, and grants the peer new
+// credit each quarter of the window. Only the stream's reader calls it.
+func (s *Stream) took(n int) {
+	l := s.link
+	s.acct.Lock()
+	read := s.read.Add(int64(n))
+	settled := s.settled
+	if !settled {
+		l.free(int64(n))
+	}
+	s.acct.Unlock()
+	if settled {
+		return
+	}
+	s.sinceGrant += int64(n)
+	if s.sinceGrant < s.window/4 {
+		return
+	}
+	s.sinceGrant = 0
+	now := time.Now()
+	quick := now.Sub(s.lastGrant)
+	s.lastGrant = now
+	backlog := s.recv.Load() - read
+	switch {
+	case quick < growBelow && backlog < s.window/2 && s.window < maxWindow && l.lend(s.window):
+		s.window *= 2
+	case quick > shrinkAbove && backlog > s.window/4 && s.window > minWindow:
+		s.window /= 2
+	}
+	s.grant(read)
+}
+
+// grant raises the peer's credit to the window, counted from read.
+func (s *Stream) grant(read int64) {
+	granted := s.granted.Load()
+	more := read + s.window - granted
+	if more < s.window/8 || s.over.Load() {
+		return
+	}
+	s.granted.Add(more)
+	s.acct.Lock()
+	if !s.settled {
+		loan := max(0, s.granted.Load()-read-firstWindow)
+		s.link.loaned.Add(loan - s.loan)
+		s.loan = loan
+	}
+	s.acct.Unlock()
+	s.link.w.frame(typeWindow, 0, s.id, uint32(more))
+}
+
+// lend tells whether a stream's window may grow by more bytes.
+func (l *Link) lend(more int64) bool {
+	if l.loaned.Load()+more > maxLoans {
+		return false
+	}
+	b := l.opts.Budget
+	return b == nil || b.used.Load()+more <= b.max/2
+}
+
+// free takes n bytes out of the budgets.
+func (l *Link) free(n int64) {
+	l.buffered.Add(-n)
+	if b := l.opts.Budget; b != nil {
+		b.used.Add(-n)
+	}
+}
+
+// Budget bounds the received bytes that wait in memory, over many links.
+type Budget struct {
+	max  int64
+	used counter
+	full atomic.Bool
+
+	mu    sync.Mutex
+	links map[*Link]struct{}
+}
+
+// NewBudget makes a budget of max bytes.
+func NewBudget(maxBytes int64) *Budget {
+	return &Budget{max: maxBytes, links: map[*Link]struct{}{}}
+}
+
+// Used is the number of bytes that wait.
+func (b *Budget) Used() int64 { return b.used.Load() }
+
+func (b *Budget) add(l *Link) {
+	b.mu.Lock()
+	b.links[l] = struct{}{}
+	b.mu.Unlock()
+}
+
+func (b *Budget) remove(l *Link) {
+	b.mu.Lock()
+	delete(b.links, l)
+	b.mu.Unlock()
+}
+
+// relieve resets the stream with the biggest backlog of all links.
+func (b *Budget) relieve() {
+	b.mu.Lock()
+	var worst *Link
+	for l := range b.links {
+		if worst == nil || l.buffered.Load() > worst.buffered.Load() {
+			worst = l
+		}
+	}
+	b.mu.Unlock()
+	if worst != nil {
+		worst.relieve()
+	}
+}
+
+// relieve resets the stream with the biggest backlog of the link.
+func (l *Link) relieve() {
+	l.smu.Lock()
+	var worst *Stream
+	var most int64
+	for _, s := range l.streams {
+		if n := s.recv.Load() - s.read.Load(); n > most && !s.over.Load() {
+			worst, most = s, n
+		}
+	}
+	l.smu.Unlock()
+	if worst == nil {
+		return
+	}
+	l.log.Warn("stream reset: its reader is too slow", "waiting_bytes", most, "link_bytes", l.buffered.Load())
+	go worst.reset(errSlow) // not here: it waits for the link's sender
+}
