@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
@@ -82,7 +83,7 @@ func checkDatabase(ctx context.Context, db *sql.DB, path string) error {
 		return err
 	}
 	if verdict != "ok" {
-		return fmt.Errorf("%w: %s", errDamaged, verdict)
+		return fmt.Errorf("%w: %s", errDamaged, strings.Join(strings.Fields(verdict), " ")) // it has several lines
 	}
 	return nil
 }
