@@ -14,7 +14,7 @@ const (
 	maxName = 63 // the longest DNS label
 )
 
-// whatNames are is the second half of every refusal, so that one try tells all.
+// whatNamesAre is the second half of every refusal, so that one try tells all.
 const whatNamesAre = "a name is 2 to 63 lower-case letters, digits and hyphens, like my-app"
 
 // ParseName returns s as a Name, or an error of kind ErrInvalid that says in

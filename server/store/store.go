@@ -46,7 +46,7 @@ type Store struct {
 	quit    chan struct{} // closed by Close
 	close   sync.Once
 	running sync.WaitGroup // the goroutine of writeLoop
-	failed  error          // of closing, set once
+	failed  error          // of closing, set inside close
 }
 
 // Open opens the database in the folder dir, creates both when they do not
