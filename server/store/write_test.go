@@ -5,10 +5,13 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"maps"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 
 	"github.com/relaytunnel/relay/internal/relay"
 )
@@ -29,31 +32,23 @@ func insert(name string) func(*sql.Tx) error {
 	}
 }
 
-// together runs the functions so that they share one transaction: the first
-// holds it until all others wait behind it.
+// together runs the functions in one transaction, if they fit: another one
+// holds it until all wait behind it. It must run in a synctest bubble, where
+// that can be known and where no time passes.
 func together(t *testing.T, s *Store, do ...func(*sql.Tx) error) []error {
 	t.Helper()
-	began, goOn := make(chan struct{}), make(chan struct{})
+	goOn := make(chan struct{})
 	var all sync.WaitGroup
 	all.Go(func() {
-		err := s.write(t.Context(), func(*sql.Tx) error {
-			close(began)
-			<-goOn
-			return nil
-		})
-		_ = err // shares the fate of the commit
+		// Its own result is that of the commit.
+		_ = s.write(t.Context(), func(*sql.Tx) error { <-goOn; return nil })
 	})
-	<-began
+	synctest.Wait()
 	errs := make([]error, len(do))
-	var waiting sync.WaitGroup
 	for i, f := range do {
-		waiting.Add(1)
-		all.Go(func() {
-			waiting.Done()
-			errs[i] = s.write(t.Context(), f)
-		})
+		all.Go(func() { errs[i] = s.write(t.Context(), f) })
+		synctest.Wait() // in this order
 	}
-	waiting.Wait()
 	close(goOn)
 	all.Wait()
 	return errs
@@ -73,63 +68,54 @@ func names(t *testing.T, s *Store) string {
 }
 
 func TestAFailingWriteIsUndoneAlone(t *testing.T) {
-	s := openTest(t)
-	errOwn := errors.New("changed my mind")
-	errs := together(t, s,
-		insert("ann"),
-		func(tx *sql.Tx) error { return errors.Join(insert("bob")(tx), errOwn) },
-		func(tx *sql.Tx) error {
-			if err := insert("cid")(tx); err != nil {
-				return err
-			}
-			return insert("cid")(tx)
-		},
-		insert("dan"),
-	)
-	if errs[0] != nil || !errors.Is(errs[1], errOwn) || !errors.Is(errs[2], relay.ErrTaken) || errs[3] != nil {
-		t.Errorf("errors are %v", errs)
-	}
-	if got := names(t, s); got != "ann dan " {
-		t.Errorf("kept %q", got)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		s := openTest(t)
+		errOwn := errors.New("changed my mind")
+		errs := together(t, s,
+			insert("ann"),
+			func(tx *sql.Tx) error { return errors.Join(insert("bob")(tx), errOwn) },
+			func(tx *sql.Tx) error {
+				if err := insert("cid")(tx); err != nil {
+					return err
+				}
+				return insert("cid")(tx)
+			},
+			insert("dan"),
+		)
+		if errs[0] != nil || !errors.Is(errs[1], errOwn) || !errors.Is(errs[2], relay.ErrTaken) || errs[3] != nil {
+			t.Errorf("errors are %v", errs)
+		}
+		if got := names(t, s); got != "ann dan " {
+			t.Errorf("kept %q", got)
+		}
+	})
 }
 
 func TestAFailedCommitFailsAllWhoSharedIt(t *testing.T) {
-	s := openTest(t)
-	// A foreign key that is checked at the commit only.
-	dangling := func(tx *sql.Tx) error {
-		if _, err := tx.Exec(`pragma defer_foreign_keys = on`); err != nil {
-			return err
+	synctest.Test(t, func(t *testing.T) {
+		s := openTest(t)
+		errOwn := errors.New("changed my mind")
+		errs := together(t, s,
+			insert("ann"),
+			func(*sql.Tx) error { return errOwn },
+			func(tx *sql.Tx) error { // a foreign key that is checked at the commit only
+				if _, err := tx.Exec(`pragma defer_foreign_keys = on`); err != nil {
+					return err
+				}
+				_, err := tx.Exec(`insert into names (name, user_id, created) values ('x', 'nobody', 0)`)
+				return err
+			},
+		)
+		if errs[0] == nil || errs[1] != errOwn || errs[2] == nil {
+			t.Errorf("errors are %v", errs)
 		}
-		_, err := tx.Exec(`insert into names (name, user_id, created) values ('x', 'nobody', 0)`)
-		return err
-	}
-	// Whether the others share the transaction is for the scheduler to say;
-	// in one function it is certain.
-	err := s.write(t.Context(), func(tx *sql.Tx) error {
-		return errors.Join(insert("ann")(tx), dangling(tx))
+		if got := names(t, s); got != "" {
+			t.Errorf("kept %q", got)
+		}
+		if err := s.write(t.Context(), insert("bob")); err != nil {
+			t.Errorf("the next write: %v", err)
+		}
 	})
-	if err == nil {
-		t.Error("the commit did not fail")
-	}
-	for range 20 {
-		errs := together(t, s, insert("bob"), dangling)
-		if errs[1] == nil {
-			t.Error("the commit did not fail")
-		}
-		kept := names(t, s)
-		if (errs[0] == nil) != (kept == "bob ") {
-			t.Fatalf("bob was told %v, and kept are %q", errs[0], kept)
-		}
-		if errs[0] == nil {
-			if err := s.write(t.Context(), func(tx *sql.Tx) error { _, err := tx.Exec(`delete from users`); return err }); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
-	if err := s.write(t.Context(), insert("eve")); err != nil {
-		t.Errorf("the next write: %v", err)
-	}
 }
 
 func TestALostTransactionFailsAllAndTheNextWorks(t *testing.T) {
@@ -153,37 +139,28 @@ func TestALostTransactionFailsAllAndTheNextWorks(t *testing.T) {
 }
 
 func TestManyWritersShareCommits(t *testing.T) {
-	s := openTest(t)
-	const n = 400
-	var all sync.WaitGroup
-	var mu sync.Mutex
-	transactions := map[*sql.Tx]int{}
-	for i := range n {
-		all.Go(func() {
-			err := s.write(t.Context(), func(tx *sql.Tx) error {
-				mu.Lock()
-				transactions[tx]++ // kept alive by the map: no address twice
-				mu.Unlock()
+	synctest.Test(t, func(t *testing.T) {
+		s := openTest(t)
+		sizes := map[*sql.Tx]int{} // used by the writer only
+		do := make([]func(*sql.Tx) error, 450)
+		for i := range do {
+			do[i] = func(tx *sql.Tx) error {
+				sizes[tx]++
 				return insert(fmt.Sprintf("user%d", i))(tx)
-			})
-			if err != nil {
-				t.Error(err)
 			}
-		})
-	}
-	all.Wait()
-	if got, err := s.CountUsers(t.Context()); got != n || err != nil {
-		t.Errorf("%d users, %v", got, err)
-	}
-	t.Logf("%d writes in %d transactions", n, len(transactions))
-	if len(transactions) > n/2 {
-		t.Errorf("%d writes took %d transactions", n, len(transactions))
-	}
-	for _, k := range transactions {
-		if k > groupSize {
-			t.Errorf("a transaction has %d writes", k)
 		}
-	}
+		if err := errors.Join(together(t, s, do...)...); err != nil {
+			t.Error(err)
+		}
+		if n, err := s.CountUsers(t.Context()); n != len(do) || err != nil {
+			t.Errorf("%d users, %v", n, err)
+		}
+		// The one that held the first transaction counts in it.
+		got := slices.Sorted(maps.Values(sizes))
+		if want := []int{51, groupSize - 1, groupSize}; !slices.Equal(got, want) {
+			t.Errorf("transactions of %d writes, want %d", got, want)
+		}
+	})
 }
 
 func TestCloseWaitsForTheWriteAndRefusesLater(t *testing.T) {
