@@ -1,0 +1,43 @@
+# From a fresh checkout with Go: make demo shows it, make test tests it.
+
+VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+FUZZTIME ?= 30s
+BUILD     = CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)'
+GOFUMPT   = go tool -modfile=tools/gofumpt.mod gofumpt
+GOLANGCI  = go tool -modfile=tools/golangci-lint.mod golangci-lint
+
+.PHONY: build test race lint fmt fuzz bench bench-smoke demo clean
+
+build: ## the relay command, with its version in it
+	$(BUILD) -o relay .
+
+test: ## all tests; first installs the programs that some of them drive
+	tools/needs.sh git:git curl:curl wrk:wrk h2load:nghttp2-client python3:python3
+	go test -timeout 10m ./...
+
+race: ## all tests under the race detector, which needs a C compiler
+	CGO_ENABLED=1 go test -race -timeout 15m ./...
+
+lint: ## formatting, vet, linters, known vulnerabilities (VULNDB=folder or URL)
+	tools/formatted.sh $(GOFUMPT) -l .
+	go vet ./...
+	$(GOLANGCI) run
+	tools/vulncheck.sh
+
+fmt: ## formats as lint wants it
+	$(GOFUMPT) -w .
+
+fuzz: ## every fuzz target for FUZZTIME
+	tools/fuzz.sh $(FUZZTIME)
+
+bench: build ## the tables of docs/benchmarks.md; BENCH='-only get -rounds 3' for a part
+	go run ./bench -relay ./relay $(BENCH)
+
+bench-smoke: build ## does everything answer right? less than a minute, no word on speed
+	go run ./bench -relay ./relay -smoke $(BENCH)
+
+demo: build ## server, agent and a webhook receiver on this machine, tried once
+	./relay demo
+
+clean:
+	rm -rf relay dist .cache
