@@ -52,9 +52,6 @@ func run(ctx context.Context, o options, out io.Writer) error {
 	if err := b.measure(ctx); err != nil {
 		return err
 	}
-	if ctx.Err() != nil {
-		return errors.New("interrupted")
-	}
 	fmt.Fprintf(out, "%s\n%d rounds of %d s, load by %s, %s.\n", describe(started), b.rounds, b.secs, generator(wrk), time.Since(started).Round(time.Second))
 	b.sheet.print(out)
 	if o.json != "" {
@@ -99,8 +96,8 @@ func (b *bench) measure(ctx context.Context) error {
 			if !slices.Contains(b.only, w) || round > 0 && (w == "gate" || w == "idle") {
 				continue
 			}
-			if ctx.Err() != nil {
-				return nil
+			if err := ctx.Err(); err != nil {
+				return fmt.Errorf("interrupted: %w", err)
 			}
 			fmt.Fprintf(b.progress, "%s round %d of %d: %s\n", time.Now().Format(time.TimeOnly), round+1, b.rounds, w)
 			if err := b.workload(ctx, w); err != nil {
@@ -108,7 +105,7 @@ func (b *bench) measure(ctx context.Context) error {
 			}
 		}
 	}
-	return nil
+	return ctx.Err()
 }
 
 // workload has every system take its turn at one workload.
