@@ -1,0 +1,122 @@
+package edge
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Listener wraps a listener for visitors: every connection is counted against
+// max, and one on which writing gets nowhere is ended.
+func Listener(l net.Listener, max int) net.Listener {
+	return &listener{Listener: l, max: int64(max)}
+}
+
+type listener struct {
+	net.Listener
+	max  int64
+	open atomic.Int64
+}
+
+// Accept waits for a visitor. Beyond the limit a visitor is told so and sent
+// away: files must be left for the store, the links and the answer itself.
+func (l *listener) Accept() (net.Conn, error) {
+	for {
+		c, err := l.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		if l.open.Add(1) > l.max {
+			l.open.Add(-1)
+			_ = c.SetWriteDeadline(time.Now().Add(100 * time.Millisecond))
+			_, _ = c.Write([]byte("HTTP/1.1 503 Service Unavailable\r\nRelay-Error: too_many_connections\r\nRetry-After: 5\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"))
+			_ = c.Close()
+			continue
+		}
+		return &conn{Conn: c, from: l}, nil
+	}
+}
+
+// conn is a visitor's connection.
+type conn struct {
+	net.Conn
+	from  *listener
+	once  sync.Once
+	setAt atomic.Int64 // Unix seconds when the write deadline was last set
+
+	resetsSince atomic.Int64 // Unix seconds
+	resets      atomic.Int64
+}
+
+// Write ends the connection when nothing moves for progressTimeout. The deadline
+// is renewed now and then only: each costs.
+func (c *conn) Write(p []byte) (int, error) {
+	now := time.Now()
+	if s := now.Unix(); s-c.setAt.Load() > 5 {
+		c.setAt.Store(s)
+		_ = c.Conn.SetWriteDeadline(now.Add(progressTimeout + 5*time.Second))
+	}
+	return c.Conn.Write(p)
+}
+
+// Close closes the connection and gives its place free.
+func (c *conn) Close() error {
+	c.once.Do(func() { c.from.open.Add(-1) })
+	return c.Conn.Close()
+}
+
+// CloseWrite ends the direction to the visitor.
+func (c *conn) CloseWrite() error {
+	if cw, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+		return cw.CloseWrite()
+	}
+	return c.Conn.Close()
+}
+
+// NetConn gives the connection underneath.
+func (c *conn) NetConn() net.Conn { return c.Conn }
+
+type connKey struct{}
+
+// ConnContext lets a request find its connection; for http.Server.
+func ConnContext(ctx context.Context, nc net.Conn) context.Context {
+	for {
+		if c, ok := nc.(*conn); ok {
+			return context.WithValue(ctx, connKey{}, c)
+		}
+		u, ok := nc.(interface{ NetConn() net.Conn })
+		if !ok {
+			return ctx
+		}
+		nc = u.NetConn()
+	}
+}
+
+const (
+	// maxResets in resetPeriod end an HTTP/2 connection: rapid reset and its
+	// kin (CVE-2023-39325, CVE-2025-8671).
+	maxResets   = 1000
+	resetPeriod = 30 * time.Second
+)
+
+// countReset counts requests of HTTP/2 that were reset by either side.
+func countReset(r *http.Request) {
+	if r.ProtoMajor != 2 || r.Context().Err() == nil {
+		return
+	}
+	c, ok := r.Context().Value(connKey{}).(*conn)
+	if !ok {
+		return
+	}
+	now := time.Now().Unix()
+	if now-c.resetsSince.Load() > int64(resetPeriod/time.Second) {
+		c.resetsSince.Store(now)
+		c.resets.Store(0)
+	}
+	if c.resets.Add(1) > maxResets {
+		_ = c.Close()
+	}
+}

@@ -1,0 +1,162 @@
+// Package edge faces visitors: it admits what is plainly HTTP and nothing else,
+// finds where the host leads, carries the request there and the answer back, and
+// says what is wrong when there is nowhere to go.
+//
+// Names are read once, here: what passes on is the parsed host, never the raw
+// one. Headers by which an app learns who the visitor is are set here, after
+// whatever the visitor sent under these names has been thrown away.
+package edge
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"sync/atomic"
+	"time"
+
+	"github.com/relaytunnel/relay/internal/relay"
+)
+
+const (
+	// maxTarget is the longest request target, in bytes.
+	maxTarget = 16 << 10
+	// maxHeaderLines is the most header lines a request may have.
+	maxHeaderLines = 200
+	// MaxHeaderBytes is the limit for the head of a request; for http.Server.
+	MaxHeaderBytes = 64 << 10
+	// HeaderTimeout, IdleTimeout: how long a visitor may take for the head of a
+	// request, and stay without one; for http.Server.
+	HeaderTimeout = 10 * time.Second
+	IdleTimeout   = 2 * time.Minute
+	// progressTimeout ends a connection on which nothing moved.
+	progressTimeout = time.Minute
+	// bufferedBody is the largest body that is read before the request goes on,
+	// so that it can be sent again when the agent reconnects.
+	bufferedBody = 32 << 10
+)
+
+// Tunnel carries a request to an agent's service.
+type Tunnel interface {
+	http.RoundTripper
+	IsGone() bool
+}
+
+// Target is where a host leads.
+type Target struct {
+	// Handler answers itself; the other fields do not count then.
+	Handler http.Handler
+	// Tunnel is set when an agent serves the host just now.
+	Tunnel Tunnel
+	// HostHeader replaces the Host that the service sees, when set.
+	HostHeader string
+	// Known tells that somebody holds the host though no agent is there.
+	Known bool
+	// Wait tells that the agent was there a moment ago and may be back at once.
+	Wait bool
+}
+
+// Options set the edge up. Resolve is required.
+type Options struct {
+	// Resolve finds where a canonical host leads.
+	Resolve func(host string) Target
+	// Await waits until the host has a tunnel other than not, or ctx ends.
+	Await func(ctx context.Context, host string, not Tunnel) (Target, error)
+	// Trusted are the proxies whose X-Forwarded-For and -Proto are believed.
+	Trusted []netip.Prefix
+	// HoldFor is how long a request waits for an agent that was just here;
+	// MaxHeld how many may wait at a time. 0 means 5 s and 1000.
+	HoldFor time.Duration
+	MaxHeld int
+	// AnswerWithin is how long an app may take until its answer begins; 0 means
+	// 10 minutes.
+	AnswerWithin time.Duration
+	// Domain is the base domain: cookies for it are cut back to their host.
+	Domain string
+	Log    *slog.Logger
+}
+
+// Edge is the http.Handler for visitors.
+type Edge struct {
+	o    Options
+	log  *slog.Logger
+	held atomic.Int64
+	ids  ids
+}
+
+// New makes an edge.
+func New(o Options) *Edge {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.HoldFor == 0 {
+		o.HoldFor = 5 * time.Second
+	}
+	if o.MaxHeld == 0 {
+		o.MaxHeld = 1000
+	}
+	if o.AnswerWithin == 0 {
+		o.AnswerWithin = 10 * time.Minute
+	}
+	return &Edge{o: o, log: o.Log}
+}
+
+// ServeHTTP admits a request, or says why not, and passes it on.
+func (e *Edge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	c := call{edge: e, w: w, r: r, id: e.ids.next()}
+	defer countReset(r)
+	if p := c.admit(); p != nil {
+		c.refuse(p)
+		return
+	}
+	t := e.o.Resolve(c.host)
+	if t.Handler != nil {
+		r.Host = c.hostport
+		w.Header()[idHeader] = []string{c.id}
+		t.Handler.ServeHTTP(w, r)
+		return
+	}
+	c.prepare()
+	c.forward(t)
+}
+
+// call is one request on its way.
+type call struct {
+	edge     *Edge
+	w        http.ResponseWriter
+	r        *http.Request
+	id       string
+	host     string // canonical
+	hostport string // canonical, with the port that the visitor named
+	target   string // origin form, byte for byte
+	client   netip.Addr
+	proto    string // http or https, as the visitor used it
+}
+
+// admit checks what can be checked before the host is looked up.
+func (c *call) admit() *problem {
+	r := c.r
+	switch r.Method {
+	case http.MethodConnect, http.MethodTrace:
+		return &methodNotAllowed
+	}
+	host, err := relay.ParseHost(r.Host)
+	if err != nil {
+		return badRequest("bad_host", "The Host of the request is not a valid name: "+err.Error()+".")
+	}
+	c.host, c.hostport = host, withPort(host, r.Host)
+	if len(r.RequestURI) > maxTarget {
+		return &targetTooLong
+	}
+	if c.target, err = originForm(r); err != nil {
+		return badRequest("bad_target", "The target of the request cannot be served: "+err.Error()+".")
+	}
+	lines := 0
+	for _, vs := range r.Header {
+		lines += len(vs)
+	}
+	if lines > maxHeaderLines {
+		return &tooManyHeaders
+	}
+	return nil
+}

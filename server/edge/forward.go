@@ -1,0 +1,407 @@
+package edge
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/relaytunnel/relay/internal/pipe"
+	"github.com/relaytunnel/relay/internal/relay"
+)
+
+// forward carries the request to the target's tunnel, waiting a bounded moment
+// for an agent that was just here.
+func (c *call) forward(t Target) {
+	e := c.edge
+	if t.Tunnel == nil {
+		if !t.Known {
+			c.refuse(&unknownName)
+			return
+		}
+		if !t.Wait {
+			c.refuse(&agentAway)
+			return
+		}
+	}
+	body, again, p := c.body()
+	if p != nil {
+		c.refuse(p)
+		return
+	}
+	ctx, cancel := context.WithCancelCause(c.r.Context())
+	defer cancel(nil)
+	late := time.AfterFunc(e.o.AnswerWithin, func() { cancel(errLate) })
+	defer late.Stop()
+
+	var holdUntil time.Time
+	for {
+		if t.Tunnel == nil || t.Tunnel.IsGone() {
+			if holdUntil.IsZero() {
+				holdUntil = time.Now().Add(e.o.HoldFor)
+			}
+			next, ok := c.hold(ctx, t.Tunnel, holdUntil)
+			if !ok {
+				c.refuse(&agentAway)
+				return
+			}
+			t = next
+		}
+		out := c.outgoing(ctx, t, body)
+		res, err := t.Tunnel.RoundTrip(out)
+		if err == nil {
+			late.Stop()
+			c.answer(res)
+			return
+		}
+		if errors.Is(err, relay.ErrOffline) && c.r.Context().Err() == nil && context.Cause(ctx) == nil && again() {
+			if t.Tunnel.IsGone() || holdUntil.IsZero() {
+				if holdUntil.IsZero() {
+					holdUntil = time.Now().Add(e.o.HoldFor)
+				}
+				continue
+			}
+		}
+		c.fail(ctx, err)
+		return
+	}
+}
+
+var errLate = errors.New("the app took too long to answer")
+
+// body gives the body to send, and whether it can be sent once more after the
+// agent was lost with the request in its hands.
+func (c *call) body() (body io.ReadCloser, again func() bool, p *problem) {
+	r := c.r
+	never := func() bool { return false }
+	safe := func() bool { return idempotent(r.Method) }
+	if r.Body == nil || r.Body == http.NoBody || r.ContentLength == 0 {
+		return nil, safe, nil
+	}
+	rc := http.NewResponseController(c.w)
+	if r.ContentLength > 0 && r.ContentLength <= bufferedBody && r.Header["Expect"] == nil {
+		b := make([]byte, r.ContentLength)
+		_ = rc.SetReadDeadline(time.Now().Add(progressTimeout))
+		if _, err := io.ReadFull(r.Body, b); err != nil {
+			return nil, never, bodyProblem(err)
+		}
+		_ = rc.SetReadDeadline(time.Time{})
+		return &memoryBody{b: b}, safe, nil
+	}
+	if r.ProtoMajor == 1 {
+		// Else net/http closes the body when the answer begins, and the rest of
+		// the exchange with it.
+		_ = rc.EnableFullDuplex()
+		if r.ContentLength < 0 {
+			// A head with both Transfer-Encoding and Content-Length looks the same
+			// from here: end the connection, as RFC 9112, 6.1 wants for it.
+			c.w.Header()["Connection"] = []string{"close"}
+		}
+	}
+	return &visitorBody{c: c, rc: rc}, never, nil
+}
+
+func idempotent(method string) bool {
+	switch method {
+	case http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodPut, http.MethodDelete:
+		return true
+	}
+	return false
+}
+
+// memoryBody is a body that was read before.
+type memoryBody struct {
+	b  []byte
+	r  bytes.Reader
+	on bool
+}
+
+// Bytes lets http1 take the body as a whole.
+func (m *memoryBody) Bytes() []byte { return m.b }
+
+func (m *memoryBody) Read(p []byte) (int, error) {
+	if !m.on {
+		m.r.Reset(m.b)
+		m.on = true
+	}
+	return m.r.Read(p)
+}
+
+// Close makes the body ready to be read again.
+func (m *memoryBody) Close() error {
+	m.on = false
+	return nil
+}
+
+// visitorBody is a body that is still arriving.
+type visitorBody struct {
+	c  *call
+	rc *http.ResponseController
+
+	mu       sync.Mutex
+	answered bool
+	aborted  bool
+	set      time.Time // when the read deadline was last set
+}
+
+// Read reads from the visitor, who must get on within progressTimeout. Once the
+// answer has begun, silence may be part of the conversation.
+func (b *visitorBody) Read(p []byte) (int, error) {
+	b.mu.Lock()
+	if !b.aborted && !b.answered {
+		if now := time.Now(); now.Sub(b.set) > progressTimeout/8 {
+			b.set = now
+			_ = b.rc.SetReadDeadline(now.Add(progressTimeout))
+		}
+	}
+	b.mu.Unlock()
+	return b.c.r.Body.Read(p)
+}
+
+func (b *visitorBody) begun() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.answered = true
+	if !b.aborted {
+		_ = b.rc.SetReadDeadline(time.Time{})
+	}
+}
+
+// Abort makes a Read that waits return; the connection is not used again.
+func (b *visitorBody) Abort() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.aborted = true
+	_ = b.rc.SetReadDeadline(time.Unix(1, 0))
+}
+
+// Close does nothing: net/http closes the visitor's body.
+func (b *visitorBody) Close() error { return nil }
+
+// bodyProblem tells why a visitor's body could not be read; nil when there is
+// nobody left to tell.
+func bodyProblem(err error) *problem {
+	var max *http.MaxBytesError
+	switch {
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return &bodyStalled
+	case errors.As(err, &max):
+		return &problem{Status: http.StatusRequestEntityTooLarge, Code: "body_too_large", Message: "The body of the request is too large.", Close: true}
+	}
+	return &badBody
+}
+
+// hold waits for an agent until a point in time.
+func (c *call) hold(ctx context.Context, not Tunnel, until time.Time) (Target, bool) {
+	e := c.edge
+	if e.o.Await == nil || !time.Now().Before(until) {
+		return Target{}, false
+	}
+	if e.held.Add(1) > int64(e.o.MaxHeld) {
+		e.held.Add(-1)
+		return Target{}, false
+	}
+	defer e.held.Add(-1)
+	ctx, cancel := context.WithDeadline(ctx, until)
+	defer cancel()
+	t, err := e.o.Await(ctx, c.host, not)
+	return t, err == nil && t.Tunnel != nil
+}
+
+// outgoing makes the request that goes into the tunnel.
+func (c *call) outgoing(ctx context.Context, t Target, body io.ReadCloser) *http.Request {
+	r := c.r
+	host := c.hostport
+	if t.HostHeader != "" {
+		host = t.HostHeader
+	}
+	out := http.Request{
+		Method: r.Method, RequestURI: c.target, URL: r.URL, Host: host, Header: r.Header,
+		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+		ContentLength: r.ContentLength, Trailer: r.Trailer,
+	}
+	if body != nil {
+		out.Body = body
+	}
+	return out.WithContext(withInterim(ctx, c.interim))
+}
+
+// interim passes a 103 on.
+func (c *call) interim(status int, h http.Header) error {
+	if c.r.ProtoMajor == 1 && c.r.ProtoMinor == 0 {
+		return nil // HTTP/1.0 knows no interim answers
+	}
+	dst := c.w.Header()
+	old := dst.Clone()
+	clear(dst)
+	c.answerHeader(dst, h)
+	if dst["Content-Type"] == nil {
+		delete(dst, "Content-Type")
+	}
+	c.w.WriteHeader(status)
+	clear(dst)
+	for k, v := range old {
+		dst[k] = v
+	}
+	return nil
+}
+
+// answer passes the app's answer on.
+func (c *call) answer(res *http.Response) {
+	if vb, ok := res.Request.Body.(*visitorBody); ok {
+		vb.begun()
+	}
+	if res.StatusCode == http.StatusSwitchingProtocols {
+		c.switchProtocols(res)
+		return
+	}
+	closed := false
+	defer func() {
+		if !closed {
+			_ = res.Body.Close()
+		}
+	}()
+	h := c.w.Header()
+	c.answerHeader(h, res.Header)
+	if res.ContentLength < 0 {
+		delete(h, "Content-Length")
+	}
+	for k := range res.Trailer {
+		if len(h["Trailer"]) == 0 {
+			h["Trailer"] = []string{k}
+		}
+	}
+	c.w.WriteHeader(res.StatusCode)
+	if err := c.copyBody(res); err != nil {
+		_ = res.Body.Close()
+		closed = true
+		// Whatever has left is not a whole answer, and must not look like one.
+		panic(http.ErrAbortHandler)
+	}
+	for k, vs := range res.Trailer {
+		if vs == nil {
+			continue
+		}
+		if declared(h, k) {
+			h[k] = vs
+		} else {
+			h[http.TrailerPrefix+k] = vs
+		}
+	}
+}
+
+func declared(h http.Header, key string) bool {
+	for _, v := range h["Trailer"] {
+		for v != "" {
+			var name string
+			name, v, _ = cut(v)
+			if http.CanonicalHeaderKey(name) == key {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+var copyBuffers = sync.Pool{New: func() any { return new([32 << 10]byte) }}
+
+// copyBody copies the answer's body. What has arrived is sent on at once, unless
+// the rest is here already.
+func (c *call) copyBody(res *http.Response) error {
+	if res.ContentLength == 0 || c.r.Method == http.MethodHead {
+		return nil
+	}
+	buf := copyBuffers.Get().(*[32 << 10]byte)
+	defer copyBuffers.Put(buf)
+	rc := http.NewResponseController(c.w)
+	if res.ContentLength < 0 {
+		if b, ok := res.Body.(interface{ Buffered() int }); ok && b.Buffered() == 0 {
+			_ = rc.Flush() // the head does not wait for an event
+		}
+	}
+	for {
+		n, err := res.Body.Read(buf[:])
+		if n > 0 {
+			if _, werr := c.w.Write(buf[:n]); werr != nil {
+				return werr
+			}
+		}
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if b, ok := res.Body.(interface{ Buffered() int }); !ok || b.Buffered() == 0 {
+			if ferr := rc.Flush(); ferr != nil {
+				return ferr
+			}
+		}
+	}
+}
+
+// fail says why there is no answer.
+func (c *call) fail(ctx context.Context, err error) {
+	if c.r.Context().Err() != nil {
+		panic(http.ErrAbortHandler) // the visitor has gone
+	}
+	p := problemOf(ctx, err)
+	c.edge.log.Debug("request failed", "id", c.id, "host", c.host, "code", p.Code, "err", err)
+	c.refuse(p)
+}
+
+// switchProtocols hands the visitor's connection over after a 101.
+func (c *call) switchProtocols(res *http.Response) {
+	up, ok := res.Body.(io.ReadWriteCloser)
+	if !ok {
+		c.refuse(&badAnswer)
+		return
+	}
+	nc, brw, err := http.NewResponseController(c.w).Hijack()
+	if err != nil {
+		_ = up.Close()
+		c.refuse(&badAnswer)
+		return
+	}
+	h := http.Header{}
+	c.answerHeader(h, res.Header)
+	delete(h, "Content-Type")
+	if ct := res.Header["Content-Type"]; ct != nil {
+		h["Content-Type"] = ct
+	}
+	h["Connection"] = []string{"Upgrade"}
+	h["Upgrade"] = res.Header["Upgrade"]
+	head := bytes.NewBufferString("HTTP/1.1 101 Switching Protocols\r\n")
+	_ = h.Write(head)
+	head.WriteString("\r\n")
+	if _, err := nc.Write(head.Bytes()); err != nil {
+		_ = nc.Close()
+		_ = up.Close()
+		return
+	}
+	// net/http's context ends with this handler, and would with the server's
+	// Shutdown not end at all: the tunnel's end ends the conversation.
+	_, _, _ = pipe.Join(context.WithoutCancel(c.r.Context()), &hijacked{Conn: nc, r: brw.Reader}, up)
+}
+
+// hijacked is a visitor's connection with what was read ahead.
+type hijacked struct {
+	net.Conn
+	r *bufio.Reader
+}
+
+func (h *hijacked) Read(p []byte) (int, error) { return h.r.Read(p) }
+
+// CloseWrite ends the direction to the visitor.
+func (h *hijacked) CloseWrite() error {
+	if cw, ok := h.Conn.(interface{ CloseWrite() error }); ok {
+		return cw.CloseWrite()
+	}
+	return h.Close()
+}

@@ -1,0 +1,374 @@
+// Package gate faces agents: it admits their links, binds the names they ask
+// for, and owns their sessions until they end.
+//
+// A session is one agent with one to a few links. Everything of a session ends
+// with its last link. An agent that comes back shows its resume secret: the
+// older session is ended and its names move at once.
+package gate
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/relaytunnel/relay/internal/link"
+	"github.com/relaytunnel/relay/internal/relay"
+	"github.com/relaytunnel/relay/protocol"
+	"github.com/relaytunnel/relay/server/registry"
+)
+
+// Claimed is a name that an agent may use.
+type Claimed struct {
+	Name string // the bound name
+	Host string // its canonical public host
+	URL  string // what the user is told
+}
+
+// Options are the gate's joints. All functions are required.
+type Options struct {
+	// Authenticate finds the user behind a token; an error of kind ErrDenied or
+	// ErrLimit refuses.
+	Authenticate func(ctx context.Context, token string, from netip.Addr) (relay.User, error)
+	// Claim decides which name a bind gets. live tells whether another agent
+	// serves a host just now, and whether this agent may take it.
+	Claim func(ctx context.Context, u relay.User, b protocol.Bind, live func(host string) bool) (Claimed, error)
+	// SaveResume keeps the hash of a session's resume secret; TakeResume gives
+	// the session that it belongs to, once.
+	SaveResume func(ctx context.Context, hash []byte, user, agent, session string, expires time.Time) error
+	TakeResume func(ctx context.Context, hash []byte, user, agent string) (session string, err error)
+	// RemoteAddr gives the agent's address, behind trusted proxies too.
+	RemoteAddr func(*http.Request) netip.Addr
+	// Registry gets the tunnels.
+	Registry *registry.Registry
+	// Budget bounds what all links buffer.
+	Budget *link.Budget
+	Log    *slog.Logger
+	// ResumeFor is how long a resume secret is good after its last use; 0 is 10
+	// minutes.
+	ResumeFor time.Duration
+}
+
+// Gate admits agents. Run keeps watch over their links; Drain and Close end
+// them.
+type Gate struct {
+	o   Options
+	log *slog.Logger
+
+	mu       sync.Mutex
+	sessions map[string]*session
+	links    map[*link.Link]*session
+	draining bool
+	wg       sync.WaitGroup // the watcher of each link
+}
+
+// New makes a gate.
+func New(o Options) *Gate {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.ResumeFor == 0 {
+		o.ResumeFor = 10 * time.Minute
+	}
+	return &Gate{o: o, log: o.Log, sessions: map[string]*session{}, links: map[*link.Link]*session{}}
+}
+
+// sweepEvery is how often silent links are looked for.
+const sweepEvery = time.Second
+
+// Run ends links whose agent is silent, until ctx ends. One timer serves them all.
+func (g *Gate) Run(ctx context.Context) error {
+	t := time.NewTicker(sweepEvery)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case now := <-t.C:
+			for _, l := range g.silent(now) {
+				go func() { _ = l.CloseWith(errors.New("the agent was silent for too long")) }()
+			}
+		}
+	}
+}
+
+func (g *Gate) silent(now time.Time) []*link.Link {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	var dead []*link.Link
+	for l := range g.links {
+		if l.Silent(now) > protocol.DeadAfter {
+			dead = append(dead, l)
+		}
+	}
+	return dead
+}
+
+// ServeHTTP takes an upgrade request of an agent. It returns when the link is up;
+// the link lives on without this goroutine.
+func (g *Gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if err := g.admit(w, r); err != nil {
+		g.refuse(w, r, err)
+	}
+}
+
+// errAnswered says that the response has been written already.
+var errAnswered = errors.New("answered")
+
+func (g *Gate) admit(w http.ResponseWriter, r *http.Request) error {
+	if !hasVersion(r) {
+		return &protocol.Error{Code: protocol.CodeVersion, Message: fmt.Sprintf(
+			"This server speaks version %d of the protocol (%s), the agent asked for %q. Update the older of the two.",
+			protocol.Version, protocol.Subprotocol, r.Header.Get("Sec-Websocket-Protocol"))}
+	}
+	from := g.o.RemoteAddr(r)
+	token, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+	if !ok || token == "" {
+		return &protocol.Error{Code: protocol.CodeAuth, Message: "No token was sent. Run: relay login SERVER --token TOKEN"}
+	}
+	user, err := g.o.Authenticate(r.Context(), token, from)
+	if err != nil {
+		return err
+	}
+	var hello protocol.Hello
+	if err := protocol.Decode(r.Header.Get(protocol.HelloHeader), &hello); err != nil {
+		return &protocol.Error{Code: protocol.CodeBadRequest, Message: fmt.Sprintf("The header %s could not be read: %v.", protocol.HelloHeader, err)}
+	}
+	if hello.Join != nil {
+		return g.join(w, r, user, hello)
+	}
+	return g.open(w, r, user, hello, from)
+}
+
+func hasVersion(r *http.Request) bool {
+	for _, v := range r.Header["Sec-Websocket-Protocol"] {
+		for _, p := range strings.Split(v, ",") {
+			if strings.TrimSpace(p) == protocol.Subprotocol {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// open begins a session: bind first, then upgrade, so that the 101 says all.
+func (g *Gate) open(w http.ResponseWriter, r *http.Request, user relay.User, hello protocol.Hello, from netip.Addr) error {
+	if hello.Agent == "" || len(hello.Agent) > 64 || len(hello.Binds) > protocol.MaxBinds || len(hello.Hostname) > 255 {
+		return &protocol.Error{Code: protocol.CodeBadRequest, Message: "The Hello has no agent id, or too many binds."}
+	}
+	s := &session{
+		gate: g, user: user, agent: hello.Agent, where: where(hello, from), since: time.Now(),
+		id: "ses_" + secret(12), join: secret(32), gone: make(chan struct{}), binds: map[uint32]*bound{},
+	}
+	if hello.Resume != "" {
+		old, err := g.o.TakeResume(r.Context(), hash(hello.Resume), user.ID, hello.Agent)
+		switch {
+		case err == nil:
+			s.resumes = old
+		case errors.Is(err, relay.ErrNotFound): // too old, or used: an ordinary hello
+		default:
+			return fmt.Errorf("resume: %w", err)
+		}
+	}
+	if err := g.enter(s); err != nil {
+		return err
+	}
+	welcome := protocol.Welcome{Session: s.id, User: user.Name, Join: s.join, Resume: secret(32)}
+	for _, b := range hello.Binds {
+		bd, err := s.bind(r.Context(), b)
+		if err != nil {
+			s.end("")
+			return err
+		}
+		welcome.Tunnels = append(welcome.Tunnels, bd)
+	}
+	if err := g.o.SaveResume(r.Context(), hash(welcome.Resume), user.ID, s.agent, s.id, time.Now().Add(g.o.ResumeFor)); err != nil {
+		s.end("")
+		return fmt.Errorf("save resume secret: %w", err)
+	}
+	if err := g.upgrade(w, r, s, welcome); err != nil {
+		s.end("")
+		return err
+	}
+	if s.resumes != "" {
+		g.endSession(s.resumes, "this agent connected again")
+	}
+	g.log.Info("agent connected", "user", user.Name, "session", s.id, "from", from, "host", hello.Hostname, "software", hello.Software, "tunnels", len(hello.Binds))
+	return nil
+}
+
+// join adds a link to a live session.
+func (g *Gate) join(w http.ResponseWriter, r *http.Request, user relay.User, hello protocol.Hello) error {
+	g.mu.Lock()
+	s := g.sessions[hello.Join.Session]
+	g.mu.Unlock()
+	if s == nil || s.user.ID != user.ID || subtle.ConstantTimeCompare([]byte(s.join), []byte(hello.Join.Secret)) != 1 {
+		return &protocol.Error{Code: protocol.CodeDenied, Message: "There is no such session to join."}
+	}
+	if s.linkCount() >= protocol.MaxLinks {
+		return &protocol.Error{Code: protocol.CodeLimit, Message: fmt.Sprintf("A session has %d links at most.", protocol.MaxLinks)}
+	}
+	return g.upgrade(w, r, s, protocol.Welcome{Session: s.id, User: user.Name})
+}
+
+func (g *Gate) upgrade(w http.ResponseWriter, r *http.Request, s *session, welcome protocol.Welcome) error {
+	enc, err := protocol.Encode(welcome)
+	if err != nil {
+		return err
+	}
+	l, err := link.Accept(w, r, http.Header{protocol.WelcomeHeader: {enc}}, link.Options{
+		Control: s.control, Budget: g.o.Budget, Log: g.log.With("session", s.id, "user", s.user.Name),
+	})
+	if err != nil {
+		g.log.Debug("upgrade failed", "err", err)
+		return errAnswered
+	}
+	return s.addLink(l)
+}
+
+// enter registers a session, unless the gate is closing.
+func (g *Gate) enter(s *session) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.draining {
+		return &protocol.Error{Code: protocol.CodeInternal, Message: "The server is stopping. Try again in a moment.", RetryIn: 1000}
+	}
+	g.sessions[s.id] = s
+	return nil
+}
+
+func (g *Gate) endSession(id, why string) {
+	g.mu.Lock()
+	s := g.sessions[id]
+	g.mu.Unlock()
+	if s != nil {
+		s.end(why)
+	}
+}
+
+// Sessions is the number of live sessions.
+func (g *Gate) Sessions() int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return len(g.sessions)
+}
+
+// Drain admits nobody any more and asks all agents to connect again soon.
+func (g *Gate) Drain(why string) {
+	g.mu.Lock()
+	g.draining = true
+	all := make([]*link.Link, 0, len(g.links))
+	for l := range g.links {
+		all = append(all, l)
+	}
+	g.mu.Unlock()
+	for _, l := range all {
+		_ = l.Control(protocol.Message{Drain: &protocol.Drain{Reason: why, RetryIn: 500}})
+	}
+}
+
+// Close ends all sessions and waits for their goroutines.
+func (g *Gate) Close() {
+	g.mu.Lock()
+	g.draining = true
+	all := make([]*session, 0, len(g.sessions))
+	for _, s := range g.sessions {
+		all = append(all, s)
+	}
+	g.mu.Unlock()
+	for _, s := range all {
+		s.end("")
+	}
+	g.wg.Wait()
+}
+
+// refuse answers an upgrade request with a status and an Error as JSON.
+func (g *Gate) refuse(w http.ResponseWriter, r *http.Request, err error) {
+	if errors.Is(err, errAnswered) {
+		return
+	}
+	e := asError(err)
+	if e.Code == protocol.CodeInternal && e.RetryIn == 0 {
+		g.log.Error("agent refused", "err", err)
+	} else {
+		g.log.Info("agent refused", "code", e.Code, "from", g.o.RemoteAddr(r), "reason", e.Message)
+	}
+	if e.RetryIn > 0 {
+		w.Header().Set("Retry-After", fmt.Sprint((e.RetryIn+999)/1000))
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Relay-Error", string(e.Code))
+	w.WriteHeader(statusOf(e.Code))
+	_ = json.NewEncoder(w).Encode(e)
+}
+
+// asError turns a kind of error into what the agent is told.
+func asError(err error) *protocol.Error {
+	var e *protocol.Error
+	switch {
+	case errors.As(err, &e):
+		return e
+	case errors.Is(err, relay.ErrLimit):
+		return &protocol.Error{Code: protocol.CodeLimit, Message: sentence(err), RetryIn: 60_000}
+	case errors.Is(err, relay.ErrTaken):
+		return &protocol.Error{Code: protocol.CodeTaken, Message: sentence(err)}
+	case errors.Is(err, relay.ErrInvalid):
+		return &protocol.Error{Code: protocol.CodeBadRequest, Message: sentence(err)}
+	case errors.Is(err, relay.ErrDenied):
+		return &protocol.Error{Code: protocol.CodeAuth, Message: "The token is not valid. Run: relay login SERVER --token TOKEN"}
+	}
+	return &protocol.Error{Code: protocol.CodeInternal, Message: "The server failed. Its log says why."}
+}
+
+func sentence(err error) string { return err.Error() }
+
+func statusOf(c protocol.Code) int {
+	switch c {
+	case protocol.CodeBadRequest, protocol.CodeProtocol:
+		return http.StatusBadRequest
+	case protocol.CodeAuth:
+		return http.StatusUnauthorized
+	case protocol.CodeDenied, protocol.CodeRevoked:
+		return http.StatusForbidden
+	case protocol.CodeTaken, protocol.CodeReplaced:
+		return http.StatusConflict
+	case protocol.CodeVersion:
+		return http.StatusUpgradeRequired
+	case protocol.CodeLimit:
+		return http.StatusTooManyRequests
+	case protocol.CodeInternal:
+		return http.StatusServiceUnavailable
+	}
+	return http.StatusInternalServerError
+}
+
+func where(h protocol.Hello, from netip.Addr) string {
+	if h.Hostname == "" {
+		return from.String()
+	}
+	return h.Hostname + " (" + from.String() + ")"
+}
+
+func secret(n int) string {
+	b := make([]byte, n)
+	_, _ = rand.Read(b)
+	return base64.RawURLEncoding.EncodeToString(b)
+}
+
+func hash(s string) []byte {
+	h := sha256.Sum256([]byte(s))
+	return h[:]
+}
+
+var _ net.Conn = (*link.Stream)(nil)

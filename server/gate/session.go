@@ -1,0 +1,244 @@
+package gate
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/relaytunnel/relay/internal/link"
+	"github.com/relaytunnel/relay/internal/relay"
+	"github.com/relaytunnel/relay/protocol"
+	"github.com/relaytunnel/relay/server/registry"
+)
+
+// session is one agent, from its Hello to the end of its last link.
+type session struct {
+	gate    *Gate
+	id      string
+	join    string
+	user    relay.User
+	agent   string
+	where   string
+	since   time.Time
+	resumes string // the id of the session that this one continues
+
+	gone     chan struct{} // closed when the session has ended
+	goneOnce sync.Once
+
+	mu    sync.Mutex
+	links []*link.Link
+	binds map[uint32]*bound
+	ended bool
+}
+
+// bound is a live tunnel of the session.
+type bound struct {
+	tunnel *registry.Tunnel
+	remove func() // out of the registry
+	lanes  map[*link.Link]func()
+}
+
+// bind makes one tunnel live.
+func (s *session) bind(ctx context.Context, b protocol.Bind) (protocol.Bound, error) {
+	if b.Kind != protocol.KindHTTP {
+		return protocol.Bound{}, &protocol.Error{Code: protocol.CodeBadRequest, Bind: b.ID, Message: fmt.Sprintf("This server knows no tunnel of the kind %q.", b.Kind)}
+	}
+	reg := s.gate.o.Registry
+	live := func(host string) bool {
+		t, ok := reg.Find(host)
+		return ok && !s.mayReplace(t, b.Takeover)
+	}
+	c, err := s.gate.o.Claim(ctx, s.user, b, live)
+	if err != nil {
+		return protocol.Bound{}, err
+	}
+	t := &registry.Tunnel{
+		Host: c.Host, Name: c.Name, URL: c.URL, User: s.user.Name, Session: s.id, Agent: s.agent,
+		Where: s.where, Since: s.since, HostHeader: b.HostHeader, Gone: s.gone, End: s.end,
+	}
+	bd := &bound{tunnel: t, lanes: map[*link.Link]func(){}}
+	s.mu.Lock()
+	if s.ended {
+		s.mu.Unlock()
+		return protocol.Bound{}, net.ErrClosed
+	}
+	if _, dup := s.binds[b.ID]; dup || len(s.binds) >= protocol.MaxBinds {
+		s.mu.Unlock()
+		return protocol.Bound{}, &protocol.Error{Code: protocol.CodeBadRequest, Bind: b.ID, Message: "The same bind id twice, or too many binds."}
+	}
+	for _, l := range s.links {
+		s.addLane(bd, b.ID, l)
+	}
+	s.binds[b.ID] = bd
+	s.mu.Unlock()
+
+	remove, old, ok := reg.Add(t, func(old *registry.Tunnel) bool { return s.mayReplace(old, b.Takeover) })
+	if !ok {
+		s.unbind(b.ID)
+		return protocol.Bound{}, &protocol.Error{Code: protocol.CodeTaken, Bind: b.ID, Message: fmt.Sprintf(
+			"%s is already served by your agent on %s, since %s. Use --takeover to replace it, or --name to take another name.",
+			c.Name, old.Where, old.Since.Format("2006-01-02 15:04:05 MST"))}
+	}
+	s.mu.Lock()
+	bd.remove = remove
+	ended := s.ended
+	s.mu.Unlock()
+	if ended {
+		remove()
+		return protocol.Bound{}, net.ErrClosed
+	}
+	if old != nil && old.Session != s.id && old.Session != s.resumes {
+		// In its own goroutine: ending waits for the other agent's link.
+		s.gate.wg.Go(func() { old.End("another agent took over " + c.Name + ": " + s.where) })
+	}
+	return protocol.Bound{ID: b.ID, Name: c.Name, URL: c.URL}, nil
+}
+
+// mayReplace tells whether this session may take the place of a live tunnel. The
+// host belongs to this session's user: Claim has seen to that.
+func (s *session) mayReplace(t *registry.Tunnel, takeover bool) bool {
+	return t.IsGone() || t.Session == s.resumes || t.User == s.user.Name && (takeover && t.Session != s.id)
+}
+
+func (s *session) unbind(id uint32) {
+	s.mu.Lock()
+	bd := s.binds[id]
+	delete(s.binds, id)
+	s.mu.Unlock()
+	if bd != nil {
+		bd.close()
+	}
+}
+
+func (b *bound) close() {
+	if b.remove != nil {
+		b.remove()
+	}
+	for _, remove := range b.lanes {
+		remove()
+	}
+}
+
+// addLane lets a tunnel use a link; mu is held.
+func (s *session) addLane(b *bound, id uint32, l *link.Link) {
+	p := protocol.Preface{Tunnel: id}
+	b.lanes[l] = b.tunnel.AddLane(func(ctx context.Context) (net.Conn, error) { return l.Open(ctx, p) }, l.Bulk, l.Ended)
+}
+
+func (s *session) linkCount() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.links)
+}
+
+// addLink gives the session a link and watches over its end.
+func (s *session) addLink(l *link.Link) error {
+	s.mu.Lock()
+	if s.ended {
+		s.mu.Unlock()
+		_ = l.Close()
+		return errAnswered
+	}
+	s.links = append(s.links, l)
+	for id, b := range s.binds {
+		s.addLane(b, id, l)
+	}
+	s.mu.Unlock()
+	g := s.gate
+	g.mu.Lock()
+	g.links[l] = s
+	g.mu.Unlock()
+	g.wg.Add(1)
+	l.OnClose(func() { go s.lost(l) })
+	return nil
+}
+
+// lost takes a link that has ended out of the session.
+func (s *session) lost(l *link.Link) {
+	defer s.gate.wg.Done()
+	g := s.gate
+	g.mu.Lock()
+	delete(g.links, l)
+	g.mu.Unlock()
+
+	s.mu.Lock()
+	rest := s.links[:0]
+	for _, o := range s.links {
+		if o != l {
+			rest = append(rest, o)
+		}
+	}
+	s.links = rest
+	var lanes []func()
+	for _, b := range s.binds {
+		if remove := b.lanes[l]; remove != nil {
+			lanes = append(lanes, remove)
+			delete(b.lanes, l)
+		}
+	}
+	last := len(rest) == 0 && !s.ended
+	s.mu.Unlock()
+	for _, remove := range lanes {
+		remove()
+	}
+	if last {
+		g.log.Info("agent gone", "user", s.user.Name, "session", s.id, "reason", l.Err())
+		s.end("")
+	}
+}
+
+// end ends the session. why, when not empty, is told to the agent.
+func (s *session) end(why string) {
+	s.mu.Lock()
+	if s.ended {
+		s.mu.Unlock()
+		return
+	}
+	s.ended = true
+	links := append([]*link.Link(nil), s.links...)
+	binds := s.binds
+	s.binds = nil
+	s.mu.Unlock()
+	// First the sign, then the failures: whoever meets one asks for the sign.
+	s.goneOnce.Do(func() { close(s.gone) })
+	for _, b := range binds {
+		b.close()
+	}
+	s.gate.mu.Lock()
+	delete(s.gate.sessions, s.id)
+	s.gate.mu.Unlock()
+	for _, l := range links {
+		if why != "" {
+			_ = l.Control(protocol.Message{Error: &protocol.Error{Code: protocol.CodeReplaced, Message: "This session was ended: " + why + "."}})
+		}
+		_ = l.Close()
+	}
+}
+
+// control takes a message of the agent. It is called on the link's reading
+// goroutine, so what takes time gets a goroutine of its own.
+func (s *session) control(l *link.Link, m protocol.Message) {
+	switch {
+	case m.Bind != nil:
+		b := *m.Bind
+		s.gate.wg.Go(func() {
+			ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+			defer cancel()
+			bd, err := s.bind(ctx, b)
+			if err != nil {
+				e := *asError(err)
+				e.Bind = b.ID
+				_ = l.Control(protocol.Message{Error: &e})
+				return
+			}
+			_ = l.Control(protocol.Message{Bound: &bd})
+		})
+	case m.Unbind != nil:
+		id := m.Unbind.ID
+		s.gate.wg.Go(func() { s.unbind(id) })
+	case m.Error != nil:
+		s.gate.log.Warn("agent complains", "session", s.id, "code", m.Error.Code, "message", m.Error.Message)
+	}
+}
