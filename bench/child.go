@@ -23,6 +23,8 @@ func child(role string, args []string) error {
 		return hopMain(args)
 	case "path":
 		return pathMain(args)
+	case "agents":
+		return agentsMain(args)
 	}
 	return fmt.Errorf("no child role %q", role)
 }

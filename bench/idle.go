@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"slices"
+	"strconv"
 	"time"
 )
 
@@ -71,9 +73,43 @@ func (b *bench) oneStart(ctx context.Context, s *system, server *relayServer) {
 	b.sheet.add(workload, s.name, "agent MiB", rssKiB(agent.pid())/1024)
 }
 
+// idleSettle is longer than settle: the runtime gives memory back to the kernel
+// at its leisure, and what connecting needed for a moment is not what idling costs.
+const idleSettle = 10 * time.Second
+
 // measureIdle connects many agents that do nothing and charges the growth of the
-// server to them.
-func (b *bench) measureIdle(context.Context) error {
-	fmt.Fprintln(b.progress, "idle agents are not measured yet")
+// server to them. Inspecting is the agent's affair, so one server stands for both.
+func (b *bench) measureIdle(ctx context.Context) error {
+	const workload, system = "idle", "relay"
+	if !slices.ContainsFunc(b.systems, isRelay) {
+		return nil
+	}
+	server, err := b.rig.startRelayServer()
+	if err != nil {
+		return err
+	}
+	defer server.stop()
+	sleep(ctx, settle)
+	before, from := rssKiB(server.pid()), time.Now()
+	agents, _, err := b.rig.startChild("agents", "-server", server.addr, "-token", server.token, "-n", strconv.Itoa(b.agents))
+	if err != nil {
+		b.sheet.fail(workload, system, err)
+		return nil
+	}
+	defer agents.stop()
+	b.sheet.add(workload, system, "agents", float64(b.agents))
+	b.sheet.add(workload, system, "connected in s", time.Since(from).Seconds())
+	sleep(ctx, idleSettle)
+	cpu, from := server.cpu(), time.Now()
+	sleep(ctx, idleSettle)
+	b.sheet.add(workload, system, "KiB per agent", (rssKiB(server.pid())-before)/float64(b.agents))
+	b.sheet.add(workload, system, "% of a core", 100*(server.cpu()-cpu)/time.Since(from).Seconds())
+	select {
+	case <-agents.ended:
+		b.sheet.fail(workload, system, fmt.Errorf("the idle agents ended%s", agents.lastWords()))
+	default:
+	}
 	return nil
 }
+
+func (p *process) cpu() float64 { return cpuSeconds([]int{p.pid()}) }

@@ -13,7 +13,7 @@ import (
 )
 
 // startTimeout bounds how long a process may take until it says it is ready.
-const startTimeout = 20 * time.Second
+const startTimeout = time.Minute
 
 // rig is where processes of a run are started: programs, and a folder for what
 // they write.

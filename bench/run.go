@@ -53,7 +53,7 @@ func run(ctx context.Context, o options, out io.Writer) error {
 		return err
 	}
 	fmt.Fprintf(out, "%s\n%d rounds of %d s, load by %s, %s.\n", describe(started), b.rounds, b.secs, generator(wrk), time.Since(started).Round(time.Second))
-	b.sheet.print(out)
+	b.sheet.print(out, o.smoke)
 	if o.json != "" {
 		if err := b.sheet.writeJSON(o.json, describe(started)); err != nil {
 			return err

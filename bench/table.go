@@ -13,9 +13,9 @@ import (
 var withRatio = []string{"req/s", "CPU s/10k", "p50 ms", "p99 ms", "MB/s", "CPU s/GB"}
 
 // print writes the sheet as Markdown: the bars first, then a table of medians
-// for each workload, then the failures.
-func (s *sheet) print(w io.Writer) {
-	if vs := s.verdicts(); len(vs) > 0 {
+// for each workload, then the failures. A smoke run is too short for bars.
+func (s *sheet) print(w io.Writer, smoke bool) {
+	if vs := s.verdicts(); len(vs) > 0 && !smoke {
 		fmt.Fprint(w, "\n### Bars\n\n| workload | what | system | measured | bar | |\n|---|---|---|---|---|---|\n")
 		for _, v := range vs {
 			fmt.Fprintf(w, "| %s | %s | %s | %.2f | %s | %s |\n", v.Workload, v.What, v.System, v.Measured, v.Bar, v.Result)
