@@ -134,6 +134,7 @@ func upgrade(c net.Conn, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	defer res.Body.Close() // a 101 has none
 	if res.StatusCode != http.StatusSwitchingProtocols {
 		text := make([]byte, 300)
 		n, _ := io.ReadFull(res.Body, text)
