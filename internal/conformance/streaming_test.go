@@ -369,28 +369,29 @@ func TestRanges(t *testing.T) {
 
 // An answer that ends with the connection (HTTP/1.0 apps: python -m http.server) is whole when the connection ends well.
 func TestAnswersThatEndWithTheConnection(t *testing.T) {
-	for _, head := range []string{"HTTP/1.0 200 OK\r\n\r\n", "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n", "HTTP/1.1 200 OK\r\n\r\n",
-		"HTTP/1.0 200 OK\r\nContent-Length: 300000\r\n\r\n"} {
-		app := func(c net.Conn) {
-			var mu sync.Mutex
-			if readRequest(bufio.NewReader(c), func(*sighting) {}, &mu) == nil {
-				return
-			}
-			io.WriteString(c, head)
-			c.Write(pattern(300_000))
+	heads := []string{"HTTP/1.0 200 OK\r\n\r\n", "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n", "HTTP/1.1 200 OK\r\n\r\n",
+		"HTTP/1.0 200 OK\r\nContent-Length: 300000\r\n\r\n"}
+	app := func(c net.Conn) {
+		var mu sync.Mutex
+		s := readRequest(bufio.NewReader(c), func(*sighting) {}, &mu)
+		if s == nil {
+			return
 		}
-		t.Run(strings.ReplaceAll(head[:len(head)-4], "\r\n", " "), func(t *testing.T) {
-			overLanes(t, bytesApp(app), func(t *testing.T, l *lane) {
-				for range 3 {
-					resp := l.do(t, l.request(t, "GET", "/", nil))
-					b, err := io.ReadAll(resp.Body)
-					if resp.StatusCode != 200 || err != nil || !bytes.Equal(b, pattern(300_000)) {
-						t.Errorf("%d, %d bytes, %v", resp.StatusCode, len(b), err)
-					}
-				}
-			})
-		})
+		i, _ := strconv.Atoi(strings.TrimPrefix(s.target, "/"))
+		io.WriteString(c, heads[i])
+		c.Write(pattern(300_000))
 	}
+	overLanes(t, bytesApp(app), func(t *testing.T, l *lane) {
+		for i, head := range heads {
+			for range 3 {
+				resp := l.do(t, l.request(t, "GET", fmt.Sprintf("/%d", i), nil))
+				b, err := io.ReadAll(resp.Body)
+				if resp.StatusCode != 200 || err != nil || !bytes.Equal(b, pattern(300_000)) {
+					t.Errorf("%q: %d, %d bytes, %v", head, resp.StatusCode, len(b), err)
+				}
+			}
+		}
+	})
 }
 
 // An HTTP/1.0 visitor knows no chunks.
@@ -934,30 +935,34 @@ func TestAppGoneMidBodyIsNeverACleanEnd(t *testing.T) {
 		"in the trailer":  "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\nX-A: b\r\n",
 		"bad chunk":       "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\nzz\r\n",
 	}
-	for name, bytes := range heads {
-		for _, reset := range []bool{false, true} {
-			t.Run(fmt.Sprintf("%s, reset %v", name, reset), func(t *testing.T) {
-				arrived := make(chan bool)
-				app := func(c net.Conn) {
-					var mu sync.Mutex
-					if readRequest(bufio.NewReader(c), func(*sighting) {}, &mu) == nil {
-						return
-					}
-					io.WriteString(c, bytes)
-					if reset {
-						select { // a reset overtakes what was sent; let it arrive first
-						case <-arrived:
-						case <-time.After(patience):
-						}
-						c.(*net.TCPConn).SetLinger(0)
-					}
-				}
-				overLanes(t, bytesApp(app), func(t *testing.T, l *lane) {
+	arrived := make(chan bool)
+	app := func(c net.Conn) {
+		var mu sync.Mutex
+		s := readRequest(bufio.NewReader(c), func(*sighting) {}, &mu)
+		if s == nil {
+			return
+		}
+		io.WriteString(c, heads[s.value("X-Case")])
+		if s.value("X-Reset") == "true" {
+			select { // a reset overtakes what was sent; let it arrive first
+			case <-arrived:
+			case <-time.After(patience):
+			}
+			c.(*net.TCPConn).SetLinger(0)
+		}
+	}
+	overLanes(t, bytesApp(app), func(t *testing.T, l *lane) {
+		for name := range heads {
+			for _, reset := range []bool{false, true} {
+				t.Run(fmt.Sprintf("%s, reset %v", name, reset), func(t *testing.T) {
 					if reset {
 						go func() { time.Sleep(50 * time.Millisecond); arrived <- true }()
 					}
+					req := l.request(t, "GET", "/", nil)
+					req.Header.Set("X-Case", name)
+					req.Header.Set("X-Reset", fmt.Sprint(reset))
 					var b []byte
-					resp, err := l.client.Do(l.request(t, "GET", "/", nil))
+					resp, err := l.client.Do(req)
 					if err == nil {
 						defer resp.Body.Close()
 						b, err = io.ReadAll(resp.Body)
@@ -969,9 +974,9 @@ func TestAppGoneMidBodyIsNeverACleanEnd(t *testing.T) {
 						t.Errorf("%d: a clean end after %d bytes", resp.StatusCode, len(b))
 					}
 				})
-			})
+			}
 		}
-	}
+	})
 }
 
 // An app that goes before it answers has failed: 502, with a word about why.

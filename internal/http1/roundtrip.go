@@ -29,6 +29,8 @@ const expectWait = time.Second
 // connection is closed. Close waits until the request body is no longer read,
 // so where its Read may block, Body has a method Abort that makes it return.
 //
+// A Body that has a method Bytes is taken from there, if it is small.
+//
 // A *DialError says that nothing was sent, a *BodyError that the request body
 // was at fault, a *BadAnswerError that the answer was.
 func (p *Pool) RoundTrip(req *http.Request) (*http.Response, error) {
@@ -52,7 +54,9 @@ func (p *Pool) RoundTrip(req *http.Request) (*http.Response, error) {
 			head = append(make([]byte, 0, n+int(req.ContentLength)), head...)
 		}
 		head = head[:n+int(req.ContentLength)]
-		if _, err := io.ReadFull(req.Body, head[n:]); err != nil {
+		if b, ok := req.Body.(interface{ Bytes() []byte }); ok {
+			copy(head[n:], b.Bytes())
+		} else if _, err := io.ReadFull(req.Body, head[n:]); err != nil {
 			x.closeRequestBody()
 			return nil, &BodyError{err}
 		}
@@ -81,6 +85,25 @@ func (p *Pool) RoundTrip(req *http.Request) (*http.Response, error) {
 		}
 		return nil, err
 	}
+}
+
+// WithInterim returns a context for a request whose interim answers (103, not
+// 100) go to f. It must be the request's own context, not a parent of it.
+func WithInterim(ctx context.Context, f func(status int, h http.Header) error) context.Context {
+	return &interimContext{ctx, f}
+}
+
+// Interim gives an interim answer to what WithInterim has put into ctx, if anything.
+func Interim(ctx context.Context, status int, h http.Header) error {
+	if ic, ok := ctx.(*interimContext); ok {
+		return ic.f(status, h)
+	}
+	return nil
+}
+
+type interimContext struct {
+	context.Context
+	f func(status int, h http.Header) error
 }
 
 func isIdempotent(req *http.Request) bool {
@@ -207,7 +230,11 @@ func (x *exchange) readAnswer(expect bool) (*http.Response, error) {
 				}
 				continue
 			}
-			if t := httptrace.ContextClientTrace(req.Context()); t != nil && t.Got1xxResponse != nil {
+			if ic, ok := req.Context().(*interimContext); ok {
+				if err := ic.f(status, h); err != nil {
+					return nil, err
+				}
+			} else if t := httptrace.ContextClientTrace(req.Context()); t != nil && t.Got1xxResponse != nil {
 				if err := t.Got1xxResponse(status, textproto.MIMEHeader(h)); err != nil {
 					return nil, err
 				}

@@ -7,8 +7,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/http/httptrace"
-	"net/textproto"
 	"net/url"
 	"strconv"
 	"strings"
@@ -49,12 +47,36 @@ func (srv *Server) Serve(ctx context.Context, c net.Conn) error {
 			return err
 		}
 		if !more {
-			return c.Close()
+			return linger(c)
 		}
 		if r, ok := c.(interface{ Rest() }); ok {
 			r.Rest()
 		}
 	}
+}
+
+// lingerFor is how long the other end may take to see the end of an answer.
+const lingerFor = 10 * time.Second
+
+// linger closes a connection so that what was written last is still read: a
+// close that the other end has not answered would break it off.
+func linger(c net.Conn) error {
+	if err := closeWrite(c); err != nil {
+		return c.Close()
+	}
+	_ = c.SetReadDeadline(time.Now().Add(lingerFor))
+	_, _ = io.Copy(io.Discard, c)
+	return c.Close()
+}
+
+// Refuse answers whatever request comes on c with f, without reading it, and
+// closes c.
+func Refuse(c net.Conn, f *Failed) error {
+	s := &serving{conn: c}
+	if err := s.writeFailed(f); err != nil {
+		return c.Close()
+	}
+	return linger(c)
 }
 
 // serving is one connection that is served.
@@ -73,8 +95,7 @@ func (s *serving) exchange(ctx context.Context) (more bool, err error) {
 	}
 	res, err := s.Handle(req)
 	if err != nil {
-		err = s.writeFailed(err)
-		return false, err
+		return false, s.writeFailed(err)
 	}
 	if res.StatusCode == http.StatusSwitchingProtocols {
 		return false, s.switchProtocols(ctx, res)
@@ -92,7 +113,7 @@ func (s *serving) exchange(ctx context.Context) (more bool, err error) {
 // requestBody is the body of a request; it sends 100 Continue at the first read
 // where that was asked for.
 type requestBody struct {
-	s      *server
+	s      *serving
 	r      *bodyReader
 	expect bool
 }
@@ -141,16 +162,17 @@ func (s *serving) readRequest(ctx context.Context) (*http.Request, *requestBody,
 	if !f.chunked && f.length < 0 {
 		f.length = 0
 	}
-	req := &http.Request{
-		Method: method, RequestURI: target, Host: hosts[0], Header: h,
-		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: minor,
-		ContentLength: f.length, RemoteAddr: s.conn.RemoteAddr().String(),
+	u, err := url.ParseRequestURI(target)
+	if err != nil { // not every byte of a target fits a URL; RequestURI has them all
+		u = &url.URL{Path: target}
 	}
 	delete(h, "Host")
-	req.URL, err = url.ParseRequestURI(target)
-	if err != nil { // not every byte of a target fits a URL; RequestURI has them all
-		req.URL = &url.URL{Path: target}
-	}
+	// Interim answers of the service go straight on.
+	req := (&http.Request{
+		Method: method, RequestURI: target, URL: u, Host: hosts[0], Header: h,
+		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: minor,
+		ContentLength: f.length, RemoteAddr: s.conn.RemoteAddr().String(),
+	}).WithContext(WithInterim(ctx, s.write1xx))
 	body := &requestBody{s: s, expect: hasToken(h["Expect"], "100-continue")}
 	body.r = newBody(s.br, f, &req.Trailer)
 	if f.chunked {
@@ -163,9 +185,7 @@ func (s *serving) readRequest(ctx context.Context) (*http.Request, *requestBody,
 	} else {
 		req.Body = body
 	}
-	// Interim answers of the service go straight on.
-	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{Got1xxResponse: s.write1xx})
-	return req.WithContext(ctx), body, nil
+	return req, body, nil
 }
 
 func trailerNames(h http.Header) http.Header {
@@ -183,13 +203,13 @@ func trailerNames(h http.Header) http.Header {
 	return t
 }
 
-func (s *serving) write1xx(code int, h textproto.MIMEHeader) error {
+func (s *serving) write1xx(code int, h http.Header) error {
 	b := append([]byte(nil), "HTTP/1.1 "...)
 	b = strconv.AppendInt(b, int64(code), 10)
 	b = append(b, ' ')
 	b = append(b, http.StatusText(code)...)
 	b = append(b, "\r\n"...)
-	b, err := appendFields(b, http.Header(h))
+	b, err := appendFields(b, h)
 	if err != nil {
 		return err
 	}

@@ -170,6 +170,7 @@ func (l *Link) blame(err error) error {
 	if errors.As(err, &e) {
 		if b, merr := protocol.Marshal(protocol.Message{Error: e}); merr == nil {
 			_ = l.w.control(b)
+			l.w.flushLast()
 		}
 	}
 	l.log.Warn("link closed", "reason", err)
@@ -402,11 +403,11 @@ func (w *writer) shut() {
 // Close is called by yamux when the session ends.
 func (c *carrier) Close() error {
 	l := (*Link)(c)
-	l.w.flushLast()
 	l.w.shut()
 	if l.opts.Budget != nil {
 		l.opts.Budget.remove(l)
 	}
+	l.ending()
 	return nil
 }
 

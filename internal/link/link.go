@@ -44,6 +44,8 @@ type Options struct {
 	// Control receives the peer's control messages, in order, on the reading
 	// goroutine: it must not block.
 	Control func(*Link, protocol.Message)
+	// Bulk is called when a stream begins to move much; it must not block.
+	Bulk func(*Link)
 	// Budget bounds the received bytes that wait in memory in all links that
 	// share it; nil means that only the link's own bound counts.
 	Budget *Budget
@@ -57,6 +59,7 @@ type Link struct {
 	mux    *yamux.Session
 	server bool
 	opts   Options
+	began  time.Time
 	log    *slog.Logger
 
 	// ready is closed when mux is set: yamux starts to read before that.
@@ -78,6 +81,11 @@ type Link struct {
 	resets  []uint32 // streams that yamux has to be told are over
 	tooMuch atomic.Bool
 	guard   guard // of the reading goroutine
+
+	ended   atomic.Bool
+	closeMu sync.Mutex
+	closing bool
+	onClose func()
 
 	endOnce sync.Once
 	endErr  error
@@ -168,6 +176,7 @@ func start(ws *websocket.Conn, server bool, o Options) (*Link, error) {
 		ws:      ws,
 		server:  server,
 		opts:    o,
+		began:   time.Now(),
 		log:     o.Log,
 		streams: map[uint32]*Stream{},
 		ready:   make(chan struct{}),
@@ -297,7 +306,8 @@ func (l *Link) Close() error { return l.CloseWith(ErrClosed) }
 
 // CloseWith ends the link; Err then tells reason.
 func (l *Link) CloseWith(reason error) error {
-	l.endOnce.Do(func() { l.endErr = reason })
+	_ = l.closeLater(reason)
+	l.w.flushLast()
 	_ = l.mux.Close()
 	return nil
 }
@@ -305,8 +315,13 @@ func (l *Link) CloseWith(reason error) error {
 // closeLater ends the link from a place that yamux waits for.
 func (l *Link) closeLater(reason error) error {
 	l.endOnce.Do(func() { l.endErr = reason })
+	l.ended.Store(true)
 	return reason
 }
+
+// Ended tells whether the link has begun to end: from then on every failure on
+// it may be the link's. It is true before any stream fails.
+func (l *Link) Ended() bool { return l.ended.Load() || l.mux.IsClosed() }
 
 // Ping sends a WebSocket ping; the agent calls it when it has been silent.
 func (l *Link) Ping() { l.w.ping(websocket.PingMessage, nil) }
@@ -325,6 +340,16 @@ func (l *Link) Quiet(now time.Time) time.Duration {
 // belong on the link with the fewest.
 func (l *Link) Bulk() int { return int(l.bulk.Load()) }
 
+// Age is how long the link has lived.
+func (l *Link) Age() time.Duration { return time.Since(l.began) }
+
+// Streams is the number of streams that are not over.
+func (l *Link) Streams() int {
+	l.smu.Lock()
+	defer l.smu.Unlock()
+	return len(l.streams)
+}
+
 // Buffered is the number of received bytes that wait for their readers.
 func (l *Link) Buffered() int64 { return l.buffered.Load() }
 
@@ -337,4 +362,29 @@ func (l *Link) explain(err error) error {
 		return fmt.Errorf("link ended: %w", l.Err())
 	}
 	return err
+}
+
+// OnClose has f called once when the link has begun to end. f must not block and
+// must not close the link itself.
+func (l *Link) OnClose(f func()) {
+	l.closeMu.Lock()
+	ended := l.closing
+	if !ended {
+		l.onClose = f
+	}
+	l.closeMu.Unlock()
+	if ended {
+		f()
+	}
+}
+
+func (l *Link) ending() {
+	l.closeMu.Lock()
+	l.closing = true
+	f := l.onClose
+	l.onClose = nil
+	l.closeMu.Unlock()
+	if f != nil {
+		f()
+	}
 }

@@ -280,15 +280,19 @@ func (s *Stream) moves(n int) {
 
 func (s *Stream) setBulk(bulk bool) {
 	s.bulkMu.Lock()
-	defer s.bulkMu.Unlock()
 	if s.isBulk == bulk || bulk && s.over.Load() {
+		s.bulkMu.Unlock()
 		return
 	}
 	s.isBulk = bulk
-	if bulk {
-		s.link.bulk.Add(1)
-	} else {
+	s.bulkMu.Unlock()
+	if !bulk {
 		s.link.bulk.Add(-1)
+		return
+	}
+	s.link.bulk.Add(1)
+	if f := s.link.opts.Bulk; f != nil {
+		f(s.link)
 	}
 }
 

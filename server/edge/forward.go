@@ -261,26 +261,14 @@ func (c *call) answer(res *http.Response) {
 		c.switchProtocols(res)
 		return
 	}
-	closed := false
-	defer func() {
-		if !closed {
-			_ = res.Body.Close()
-		}
-	}()
+	defer func() { _ = res.Body.Close() }()
 	h := c.w.Header()
 	c.answerHeader(h, res.Header)
 	if res.ContentLength < 0 {
 		delete(h, "Content-Length")
 	}
-	for k := range res.Trailer {
-		if len(h["Trailer"]) == 0 {
-			h["Trailer"] = []string{k}
-		}
-	}
 	c.w.WriteHeader(res.StatusCode)
 	if err := c.copyBody(res); err != nil {
-		_ = res.Body.Close()
-		closed = true
 		// Whatever has left is not a whole answer, and must not look like one.
 		panic(http.ErrAbortHandler)
 	}

@@ -1,0 +1,247 @@
+// Package forward hands the connections of a listener to a local service.
+package forward
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/relaytunnel/relay/internal/http1"
+	"github.com/relaytunnel/relay/internal/pipe"
+)
+
+// Options say where requests go and how.
+type Options struct {
+	// Addr is the local service, host:port.
+	Addr string
+	// H2C is set when the service speaks HTTP/2 without TLS, as gRPC servers do.
+	H2C bool
+	// OnExchange is told of each request when it is over; it must not block. When
+	// nil, and the service speaks HTTP/1.1, bytes are spliced and nothing on this
+	// side looks at them.
+	OnExchange func(Exchange)
+	Log        *slog.Logger
+}
+
+// Exchange is one request and its answer, in short.
+type Exchange struct {
+	ID       string // the Relay-Request-Id
+	Time     time.Time
+	Method   string
+	Path     string // with the query, as the visitor sent it
+	Host     string
+	Status   int // 0 when there was no answer
+	Duration time.Duration
+	Bytes    int64 // of the answer's body
+	Visitor  string
+	Err      error
+}
+
+// HTTP serves the requests on ln's connections from the local service, until ln
+// is closed. It waits for the requests in flight, which ctx ends.
+func HTTP(ctx context.Context, ln net.Listener, o Options) error {
+	f := newForwarder(o)
+	defer f.close()
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	for {
+		c, err := ln.Accept()
+		if err != nil {
+			if errors.Is(err, net.ErrClosed) {
+				return nil
+			}
+			return fmt.Errorf("accept: %w", err)
+		}
+		wg.Go(func() { f.serve(ctx, c) })
+	}
+}
+
+type forwarder struct {
+	o     Options
+	log   *slog.Logger
+	pool  http1.Pool
+	h2c   *http.Transport
+	parse http1.Server
+}
+
+func newForwarder(o Options) *forwarder {
+	f := &forwarder{o: o, log: o.Log}
+	if f.log == nil {
+		f.log = slog.New(slog.DiscardHandler)
+	}
+	f.pool.Dial = f.dial
+	f.parse = http1.Server{Handle: f.handle, Join: join}
+	if o.H2C {
+		var p http.Protocols
+		p.SetUnencryptedHTTP2(true)
+		f.h2c = &http.Transport{
+			Protocols:          &p,
+			DisableCompression: true,
+			DialContext:        func(ctx context.Context, _, _ string) (net.Conn, error) { return f.dial(ctx) },
+		}
+	}
+	return f
+}
+
+func (f *forwarder) close() {
+	f.pool.Close()
+	if f.h2c != nil {
+		f.h2c.CloseIdleConnections()
+	}
+}
+
+func (f *forwarder) serve(ctx context.Context, c net.Conn) {
+	var err error
+	if f.o.OnExchange == nil && !f.o.H2C {
+		err = f.splice(ctx, c)
+	} else {
+		err = f.parse.Serve(ctx, c)
+	}
+	if err != nil && ctx.Err() == nil {
+		f.log.Debug("stream ended", "err", err)
+	}
+}
+
+// splice joins the stream to a connection of its own.
+func (f *forwarder) splice(ctx context.Context, c net.Conn) error {
+	local, err := f.dial(ctx)
+	if err != nil {
+		return http1.Refuse(c, f.failed(err))
+	}
+	_, _, err = pipe.Join(ctx, c, local)
+	return err
+}
+
+func join(ctx context.Context, a, b io.ReadWriteCloser) error {
+	_, _, err := pipe.Join(ctx, a, b)
+	return err
+}
+
+// dialTimeout bounds the connect to a local service.
+const dialTimeout = 10 * time.Second
+
+// dial connects to the service. localhost is tried as both of its addresses:
+// services listen on either.
+func (f *forwarder) dial(ctx context.Context) (net.Conn, error) {
+	d := net.Dialer{Timeout: dialTimeout}
+	host, port, err := net.SplitHostPort(f.o.Addr)
+	if err != nil || host != "localhost" {
+		return d.DialContext(ctx, "tcp", f.o.Addr)
+	}
+	c, err := d.DialContext(ctx, "tcp4", net.JoinHostPort("127.0.0.1", port))
+	if err == nil {
+		return c, nil
+	}
+	if c, err6 := d.DialContext(ctx, "tcp6", net.JoinHostPort("::1", port)); err6 == nil {
+		return c, nil
+	}
+	return nil, err
+}
+
+// handle answers one request.
+func (f *forwarder) handle(req *http.Request) (*http.Response, error) {
+	began := time.Now()
+	x := Exchange{ID: req.Header.Get("Relay-Request-Id"), Time: began, Method: req.Method, Path: req.RequestURI, Host: req.Host,
+		Visitor: req.Header.Get("X-Forwarded-For")}
+	res, err := f.roundTrip(req)
+	if err != nil {
+		x.Duration, x.Err = time.Since(began), err
+		f.tell(x)
+		if req.Context().Err() != nil {
+			return nil, req.Context().Err()
+		}
+		return nil, f.failed(err)
+	}
+	x.Status = res.StatusCode
+	if f.o.OnExchange == nil {
+		return res, nil
+	}
+	if res.StatusCode == http.StatusSwitchingProtocols {
+		x.Duration = time.Since(began)
+		f.tell(x)
+		return res, nil
+	}
+	res.Body = &countedBody{ReadCloser: res.Body, done: func(n int64, err error) {
+		x.Bytes, x.Err, x.Duration = n, err, time.Since(began)
+		f.tell(x)
+	}}
+	return res, nil
+}
+
+func (f *forwarder) tell(x Exchange) {
+	if f.o.OnExchange != nil {
+		f.o.OnExchange(x)
+	}
+}
+
+func (f *forwarder) roundTrip(req *http.Request) (*http.Response, error) {
+	if f.h2c == nil {
+		return f.pool.RoundTrip(req)
+	}
+	return f.roundTripH2C(req)
+}
+
+// failed puts a failure into the words that the visitor and the user get.
+func (f *forwarder) failed(err error) *http1.Failed {
+	var (
+		dial *http1.DialError
+		bad  *http1.BadAnswerError
+	)
+	if errors.As(err, &bad) {
+		return &http1.Failed{Code: "upstream_invalid", Message: fmt.Sprintf("The app on %s did not answer with valid HTTP: %s.", f.o.Addr, bad.Reason)}
+	}
+	cause := err
+	var op *net.OpError
+	isDial := errors.As(err, &dial) || errors.As(err, &op) && op.Op == "dial"
+	switch {
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return &http1.Failed{Code: "upstream_refused", Message: fmt.Sprintf("Nothing listens on %s: start the app, or check the port.", f.o.Addr)}
+	case isDial && errors.Is(err, os.ErrDeadlineExceeded):
+		return &http1.Failed{Code: "upstream_unreachable", Message: fmt.Sprintf("%s did not accept a connection within %v.", f.o.Addr, dialTimeout)}
+	case isDial:
+		return &http1.Failed{Code: "upstream_unreachable", Message: fmt.Sprintf("%s cannot be reached: %v.", f.o.Addr, cause)}
+	}
+	return &http1.Failed{Code: "upstream_failed", Message: fmt.Sprintf("The app on %s closed the connection without a complete answer.", f.o.Addr)}
+}
+
+// countedBody tells how much was read when it is closed.
+type countedBody struct {
+	io.ReadCloser
+	n    int64
+	err  error
+	done func(n int64, err error)
+}
+
+func (b *countedBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	b.n += int64(n)
+	if err != nil && !errors.Is(err, io.EOF) {
+		b.err = err
+	}
+	return n, err
+}
+
+// Buffered is that of the body underneath.
+func (b *countedBody) Buffered() int {
+	if f, ok := b.ReadCloser.(interface{ Buffered() int }); ok {
+		return f.Buffered()
+	}
+	return 0
+}
+
+func (b *countedBody) Close() error {
+	err := b.ReadCloser.Close()
+	if b.done != nil {
+		b.done(b.n, b.err)
+		b.done = nil
+	}
+	return err
+}

@@ -1,0 +1,56 @@
+package cli
+
+import (
+	"strings"
+
+	urfave "github.com/urfave/cli/v2"
+)
+
+// reorder puts the flags of a command before its arguments. The library stops at
+// the first argument and would silently ignore the flags in
+// "relay http 3000 --name x". What follows "--" stays.
+func reorder(app *urfave.App, args []string) []string {
+	if len(args) < 2 {
+		return args
+	}
+	at := 1
+	for at < len(args) && strings.HasPrefix(args[at], "-") {
+		at++
+	}
+	if at >= len(args) {
+		return args
+	}
+	cmd := app.Command(args[at])
+	if cmd == nil {
+		return args
+	}
+	takesValue := map[string]bool{}
+	for _, f := range cmd.Flags {
+		_, isBool := f.(*urfave.BoolFlag)
+		for _, n := range f.Names() {
+			takesValue[n] = !isBool
+		}
+	}
+	var flags, rest []string
+	in := args[at+1:]
+	for i := 0; i < len(in); i++ {
+		a := in[i]
+		if a == "--" {
+			rest = append(rest, in[i:]...)
+			break
+		}
+		if len(a) < 2 || a[0] != '-' {
+			rest = append(rest, a)
+			continue
+		}
+		flags = append(flags, a)
+		name, _, hasValue := strings.Cut(strings.TrimLeft(a, "-"), "=")
+		if takesValue[name] && !hasValue && i+1 < len(in) {
+			i++
+			flags = append(flags, in[i])
+		}
+	}
+	out := append([]string(nil), args[:at+1]...)
+	out = append(out, flags...)
+	return append(out, rest...)
+}

@@ -1,0 +1,182 @@
+// Package cli is the command line: it turns words into calls and errors into
+// sentences and exit codes. Each command is a file.
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"strings"
+
+	"github.com/lmittmann/tint"
+	urfave "github.com/urfave/cli/v2"
+	"golang.org/x/term"
+
+	"github.com/relaytunnel/relay/client"
+	"github.com/relaytunnel/relay/protocol"
+)
+
+// The exit codes. They stand in docs/cli.md.
+const (
+	exitOK          = 0
+	exitFailure     = 1
+	exitUsage       = 2
+	exitUnreachable = 3
+	exitAuth        = 4
+	exitConflict    = 5
+	exitInterrupt   = 130
+)
+
+// Interrupted is why a context ended when a signal came.
+type Interrupted struct{ Signal os.Signal }
+
+// Error makes Interrupted an error.
+func (i Interrupted) Error() string { return "interrupted by " + i.Signal.String() }
+
+// usageError is a mistake in the command line.
+type usageError struct{ msg string }
+
+func (e *usageError) Error() string { return e.msg }
+
+func usagef(format string, args ...any) error { return &usageError{fmt.Sprintf(format, args...)} }
+
+// env is what a command may use of the process.
+type env struct {
+	in       io.Reader
+	out, err io.Writer
+}
+
+// Main runs the command line and returns the exit code.
+func Main(ctx context.Context, args []string, in io.Reader, out, errOut io.Writer) int {
+	e := &env{in: in, out: out, err: errOut}
+	app := newApp(e)
+	err := app.RunContext(ctx, reorder(app, args))
+	var i Interrupted
+	interrupted := errors.As(context.Cause(ctx), &i)
+	if err == nil || interrupted && errors.Is(err, context.Canceled) {
+		if interrupted && i.Signal == os.Interrupt {
+			return exitInterrupt
+		}
+		return exitOK
+	}
+	code := codeOf(err)
+	if msg := err.Error(); msg != "" && !errors.Is(err, errSilent) {
+		_, _ = fmt.Fprintf(errOut, "relay: %s\n", msg)
+		if code == exitUsage {
+			_, _ = fmt.Fprintln(errOut, `Run "relay help" to see the commands and flags.`)
+		}
+	}
+	return code
+}
+
+// errSilent is a failure that has been told already.
+var errSilent = errors.New("failed")
+
+// codeOf is the table from errors to exit codes.
+func codeOf(err error) int {
+	var (
+		usage       *usageError
+		unreachable *client.UnreachableError
+		refused     *protocol.Error
+	)
+	switch {
+	case errors.As(err, &usage):
+		return exitUsage
+	case errors.As(err, &unreachable):
+		return exitUnreachable
+	case errors.As(err, &refused):
+		switch refused.Code {
+		case protocol.CodeAuth, protocol.CodeDenied, protocol.CodeRevoked:
+			return exitAuth
+		case protocol.CodeTaken, protocol.CodeReplaced:
+			return exitConflict
+		case protocol.CodeLimit, protocol.CodeInternal:
+			return exitUnreachable
+		case protocol.CodeBadRequest, protocol.CodeVersion, protocol.CodeProtocol:
+			return exitFailure
+		}
+	}
+	return exitFailure
+}
+
+func newApp(e *env) *urfave.App {
+	app := urfave.NewApp()
+	app.Name = "relay"
+	app.Usage = "a self-hosted tunnel and webhook relay"
+	app.Description = "Server:  relay server --domain relay.example.com\n" +
+		"Agent:   relay login https://relay.example.com && relay http 8080\n" +
+		"Try it:  relay demo"
+	app.Version = version()
+	app.Reader, app.Writer, app.ErrWriter = e.in, e.out, e.err
+	app.DisableSliceFlagSeparator = true
+	app.HideHelpCommand = false
+	app.Suggest = true
+	app.ExitErrHandler = func(*urfave.Context, error) {} // Main decides
+	app.OnUsageError = onUsageError
+	app.CommandNotFound = nil
+	app.Action = func(c *urfave.Context) error {
+		if c.Args().Present() {
+			return unknownCommand(c)
+		}
+		return urfave.ShowAppHelp(c)
+	}
+	app.Commands = []*urfave.Command{
+		httpCommand(e), loginCommand(e), serverCommand(e), demoCommand(e), versionCommand(e),
+	}
+	for _, c := range app.Commands {
+		c.OnUsageError = onUsageError
+		c.HideHelpCommand = true
+	}
+	return app
+}
+
+func onUsageError(_ *urfave.Context, err error, _ bool) error {
+	msg := err.Error()
+	if flag, ok := strings.CutPrefix(msg, "flag provided but not defined: -"); ok {
+		flag = strings.TrimPrefix(flag, "-")
+		msg = "there is no flag --" + flag
+	}
+	return &usageError{msg}
+}
+
+func unknownCommand(c *urfave.Context) error {
+	given := c.Args().First()
+	msg := fmt.Sprintf("there is no command %q", given)
+	if s := urfave.SuggestCommand(c.App.Commands, given); s != "" {
+		msg += fmt.Sprintf("; did you mean %q?", s)
+	}
+	return &usageError{msg}
+}
+
+// noArguments refuses arguments for commands that take none.
+func noArguments(c *urfave.Context) error {
+	if c.Args().Present() {
+		return usagef("%s takes no arguments, but got %q", c.Command.Name, c.Args().First())
+	}
+	return nil
+}
+
+// isTerminal tells whether w is a terminal.
+func isTerminal(w any) bool {
+	f, ok := w.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}
+
+// logger logs to standard error: text for people, JSON for programs.
+func (e *env) logger(verbose bool) *slog.Logger {
+	level := slog.LevelInfo
+	if verbose {
+		level = slog.LevelDebug
+	}
+	if isTerminal(e.err) {
+		return slog.New(tint.NewHandler(e.err, &tint.Options{Level: level, TimeFormat: "15:04:05", NoColor: noColor()}))
+	}
+	return slog.New(slog.NewJSONHandler(e.err, &slog.HandlerOptions{Level: level}))
+}
+
+func noColor() bool {
+	return os.Getenv("NO_COLOR") != "" || os.Getenv("TERM") == "dumb"
+}

@@ -1,0 +1,170 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"os"
+	"runtime"
+	"strconv"
+	"strings"
+
+	urfave "github.com/urfave/cli/v2"
+
+	"github.com/relaytunnel/relay/client"
+	"github.com/relaytunnel/relay/client/forward"
+)
+
+func httpCommand(e *env) *urfave.Command {
+	return &urfave.Command{
+		Name:      "http",
+		Usage:     "give a local web app a public URL",
+		ArgsUsage: "PORT | HOST:PORT | http://HOST:PORT",
+		Description: "   relay http 8080\n" +
+			"   relay http 8080 --name api\n" +
+			"   relay http localhost:3000 --host-header local\n" +
+			"   relay http 50051 --upstream-protocol h2c",
+		Flags: []urfave.Flag{
+			&urfave.StringFlag{Name: "name", Usage: "`NAME` of the tunnel: \"api\" gives api-YOU, unless you hold the name api itself"},
+			&urfave.BoolFlag{Name: "takeover", Usage: "replace another of your agents that has the name"},
+			&urfave.StringFlag{Name: "host-header", Usage: "`HOST` that the app sees: a host, or \"local\" for the local address (default: the public host)"},
+			&urfave.StringFlag{Name: "upstream-protocol", Value: "http1", Usage: "`PROTOCOL` that the app speaks: http1, or h2c for HTTP/2 without TLS"},
+			&urfave.BoolFlag{Name: "no-inspect", Usage: "do not look at requests: faster, but none are listed"},
+			&urfave.StringFlag{Name: "server", EnvVars: []string{"RELAY_SERVER"}, Usage: "`URL` of the server (default: from relay login)"},
+			&urfave.StringFlag{Name: "token", EnvVars: []string{"RELAY_TOKEN"}, Usage: "the `TOKEN` (default: from relay login)"},
+			jsonFlag(), verboseFlag(),
+		},
+		Action: func(c *urfave.Context) error { return runHTTP(c, e) },
+	}
+}
+
+func runHTTP(c *urfave.Context, e *env) error {
+	if c.Args().Len() != 1 {
+		return usagef("http wants one port or address: relay http 8080")
+	}
+	addr, err := localAddress(c.Args().First())
+	if err != nil {
+		return err
+	}
+	o := forward.Options{Addr: addr, Log: e.logger(c.Bool("verbose"))}
+	switch p := c.String("upstream-protocol"); p {
+	case "http1":
+	case "h2c":
+		o.H2C = true
+	default:
+		return usagef("--upstream-protocol %s: known are http1 and h2c", p)
+	}
+	cred, err := credentials(c)
+	if err != nil {
+		return err
+	}
+	hostHeader := c.String("host-header")
+	if hostHeader == "local" {
+		hostHeader = addr
+	}
+	spec := client.Spec{Name: c.String("name"), Hint: hintOf(addr), Takeover: c.Bool("takeover"), HostHeader: hostHeader}
+
+	p := newPrinter(e.out, c.Bool("json"), addr)
+	defer p.close()
+	if !c.Bool("no-inspect") {
+		o.OnExchange = p.exchange
+	}
+	id, err := openIdentity(cred.server, cred.token, spec)
+	if err != nil {
+		return err
+	}
+	defer id.close()
+	hostname, _ := os.Hostname()
+	agent := client.New(client.Options{
+		Server: cred.server, Token: cred.token, Agent: id.Agent, Resume: id.Resume, SaveResume: id.save,
+		Software: software(), Hostname: hostname, OnEvent: p.event, Log: o.Log,
+	})
+	return serve(c.Context, agent, agent.Listen(spec), o)
+}
+
+// serve runs an agent with one listener until ctx ends or the server refuses.
+func serve(ctx context.Context, agent *client.Client, ln *client.Listener, o forward.Options) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	forwarded := make(chan error, 1)
+	go func() { forwarded <- forward.HTTP(ctx, ln, o) }()
+	err := agent.Run(ctx)
+	cancel()
+	_ = ln.Close()
+	if ferr := <-forwarded; err == nil && ferr != nil && !errors.Is(ferr, context.Canceled) {
+		err = ferr
+	}
+	return err
+}
+
+// localAddress makes host:port of what a user types.
+func localAddress(s string) (string, error) {
+	bad := usagef("%q is not a port or address of an app: give one like 8080, localhost:3000 or http://192.168.1.5:8000", s)
+	if rest, ok := strings.CutPrefix(s, "http://"); ok {
+		u, err := url.Parse(s)
+		if err != nil || u.Host == "" || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.User != nil {
+			return "", bad
+		}
+		if s = strings.TrimSuffix(rest, "/"); u.Port() == "" {
+			s += ":80"
+		}
+	}
+	if strings.Contains(s, "://") {
+		return "", usagef("%q: the app must be reached by http://", s)
+	}
+	host, port, err := net.SplitHostPort(s)
+	if err != nil {
+		host, port = "localhost", s
+	}
+	n, err := strconv.ParseUint(port, 10, 16)
+	if err != nil || n == 0 || strings.ContainsAny(host, " /@") {
+		return "", bad
+	}
+	if host == "" {
+		host = "localhost"
+	}
+	return net.JoinHostPort(host, strconv.FormatUint(n, 10)), nil
+}
+
+// hintOf says what is served, so that the same command gets the same name.
+func hintOf(addr string) string {
+	host, port, _ := net.SplitHostPort(addr)
+	if host == "localhost" || host == "127.0.0.1" || host == "::1" {
+		return "http:" + port
+	}
+	return "http:" + host + ":" + port
+}
+
+type credential struct{ server, token string }
+
+// credentials finds server and token: flag, environment, file.
+func credentials(c *urfave.Context) (credential, error) {
+	cred := credential{c.String("server"), strings.TrimSpace(c.String("token"))}
+	if cred.server == "" || cred.token == "" {
+		f, err := loadConfig()
+		if err != nil {
+			return cred, err
+		}
+		if cred.server == "" {
+			cred.server = f.Server
+		}
+		if cred.token == "" {
+			cred.token = f.Token
+		}
+	}
+	if cred.server == "" {
+		return cred, usagef("no server is known: run relay login https://relay.example.com first, or set RELAY_SERVER")
+	}
+	if cred.token == "" {
+		return cred, usagef("no token is known for %s: run relay login %s first, or set RELAY_TOKEN", cred.server, cred.server)
+	}
+	var err error
+	cred.server, err = serverAddress(cred.server)
+	return cred, err
+}
+
+func software() string {
+	return fmt.Sprintf("relay/%s (%s; %s)", version(), runtime.GOOS, runtime.GOARCH)
+}

@@ -1,0 +1,102 @@
+package server
+
+import (
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"net/url"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/relaytunnel/relay/internal/relay"
+)
+
+// Config is what an operator decides. Validate fills in what is left empty.
+type Config struct {
+	// Domain is the base domain: the control host, with the tunnels one label
+	// below it.
+	Domain string
+	// HTTPAddr is where plain HTTP is served.
+	HTTPAddr string
+	// DataDir is where the store lives.
+	DataDir string
+	// FirstUser is the name of the user that is made when there is none.
+	FirstUser string
+	// TrustedProxies are the proxies whose X-Forwarded-For and -Proto are believed.
+	TrustedProxies []netip.Prefix
+	// PublicURL is the address of the control host as visitors and agents see
+	// it, where the server cannot know it: behind a proxy. Its scheme and port
+	// are also those of the tunnels' URLs.
+	PublicURL string
+	// HoldFor is how long a request waits for an agent that was just here.
+	HoldFor time.Duration
+	// AnswerWithin is how long an app may take until its answer begins.
+	AnswerWithin time.Duration
+	// DrainFor is how long requests in flight may take when the server stops.
+	DrainFor time.Duration
+	// MaxBuffered bounds the bytes that wait in memory for slow visitors and
+	// agents, in all; 0 takes a quarter of the memory limit.
+	MaxBuffered int64
+	// OnReady is told when the server serves.
+	OnReady func(Ready)
+	Log     *slog.Logger
+}
+
+// Ready says where a server serves. Token is set only on the very first start.
+type Ready struct {
+	URL      string
+	Domain   string
+	HTTPAddr string
+	User     string
+	Token    string
+}
+
+// Validate checks the configuration and fills in defaults. Its errors are for
+// the operator.
+func (c *Config) Validate() error {
+	host, err := relay.ParseHost(c.Domain)
+	if err != nil {
+		return fmt.Errorf("domain %q: %w", c.Domain, err)
+	}
+	if host != strings.ToLower(c.Domain) || strings.HasPrefix(host, "[") {
+		return fmt.Errorf("domain %q: give a name without port, like relay.example.com", c.Domain)
+	}
+	if _, err := netip.ParseAddr(host); err == nil {
+		return fmt.Errorf("domain %q: tunnels need a name, an address has none below it", c.Domain)
+	}
+	c.Domain = host
+	if c.HTTPAddr == "" {
+		c.HTTPAddr = ":80"
+	}
+	if c.FirstUser == "" {
+		c.FirstUser = "me"
+	}
+	if c.HoldFor == 0 {
+		c.HoldFor = 5 * time.Second
+	}
+	if c.AnswerWithin == 0 {
+		c.AnswerWithin = 10 * time.Minute
+	}
+	if c.DrainFor == 0 {
+		c.DrainFor = 30 * time.Second
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	if c.DataDir == "" {
+		return fmt.Errorf("no data folder: say where with --data")
+	}
+	if c.DataDir, err = filepath.Abs(c.DataDir); err != nil {
+		return fmt.Errorf("data folder: %w", err)
+	}
+	if c.PublicURL != "" {
+		u, err := url.Parse(c.PublicURL)
+		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() != c.Domain || strings.Trim(u.Path, "/") != "" {
+			return fmt.Errorf("public URL %q: it must be http or https and name the domain, like https://%s", c.PublicURL, c.Domain)
+		}
+	} else if len(c.TrustedProxies) > 0 {
+		c.PublicURL = "https://" + c.Domain
+	}
+	return nil
+}

@@ -1,0 +1,55 @@
+package server
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"runtime/debug"
+	"strconv"
+	"strings"
+	"syscall"
+)
+
+// fallbackMemory is what is taken for the machine's memory where it cannot be read.
+const fallbackMemory = 1 << 30
+
+// memoryLimit is how much memory the process may use: GOMEMLIMIT, the cgroup's
+// limit, or the machine's memory.
+func memoryLimit() int64 {
+	limit := debug.SetMemoryLimit(-1)
+	if limit == math.MaxInt64 {
+		limit = machineMemory()
+	}
+	for _, f := range []string{"/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"} {
+		if b, err := os.ReadFile(f); err == nil {
+			if n, err := strconv.ParseInt(strings.TrimSpace(string(b)), 10, 64); err == nil && n > 0 {
+				limit = min(limit, n)
+			}
+		}
+	}
+	return limit
+}
+
+func machineMemory() int64 {
+	b, err := os.ReadFile("/proc/meminfo")
+	if err != nil {
+		return fallbackMemory
+	}
+	var kib int64
+	if _, err := fmt.Sscanf(string(b), "MemTotal: %d kB", &kib); err != nil {
+		return fallbackMemory
+	}
+	return kib << 10
+}
+
+// listenError says what to do when a listener cannot be opened.
+func listenError(addr string, err error) error {
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return fmt.Errorf("%s is in use by another program: stop that one, or choose another address with --http-addr", addr)
+	case errors.Is(err, syscall.EACCES):
+		return fmt.Errorf("no permission to listen on %s: ports below 1024 need root or the capability CAP_NET_BIND_SERVICE, or choose another address with --http-addr", addr)
+	}
+	return fmt.Errorf("cannot listen on %s: %w", addr, err)
+}

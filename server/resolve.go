@@ -1,0 +1,58 @@
+package server
+
+import (
+	"context"
+	"net/netip"
+	"strings"
+	"time"
+
+	"github.com/relaytunnel/relay/internal/relay"
+	"github.com/relaytunnel/relay/server/edge"
+	"github.com/relaytunnel/relay/server/registry"
+)
+
+// justHere is how long after an agent has gone requests still wait for it. It
+// covers the agent's first tries to connect again.
+const justHere = 30 * time.Second
+
+// resolve is the routing table: where a host leads. host is canonical.
+func (s *Server) resolve(host string) edge.Target {
+	if t, ok := s.registry.Find(host); ok {
+		return target(t)
+	}
+	if host == s.c.Domain || isAddress(host) {
+		return edge.Target{Handler: s.control}
+	}
+	label, domain, _ := strings.Cut(host, ".")
+	if domain != s.c.Domain || !s.names.held(relay.Name(label)) {
+		return edge.Target{}
+	}
+	ago, ok := s.registry.Left(host)
+	// After a start all agents were here a moment ago, as far as they know.
+	wait := ok && ago < justHere || time.Since(s.started) < justHere
+	return edge.Target{Known: true, Wait: wait}
+}
+
+// await waits for a host to come live.
+func (s *Server) await(ctx context.Context, host string, not edge.Tunnel) (edge.Target, error) {
+	old, _ := not.(*registry.Tunnel)
+	t, err := s.registry.Await(ctx, host, old)
+	if err != nil {
+		return edge.Target{}, err
+	}
+	return target(t), nil
+}
+
+func target(t *registry.Tunnel) edge.Target {
+	return edge.Target{Tunnel: t, HostHeader: t.HostHeader, Known: true}
+}
+
+// isAddress tells whether a host is an IP address: an operator who tries the
+// server by its address means the server itself.
+func isAddress(host string) bool {
+	if last := host[len(host)-1]; last != ']' && (last < '0' || last > '9') {
+		return false
+	}
+	_, err := netip.ParseAddr(strings.Trim(host, "[]"))
+	return err == nil
+}
