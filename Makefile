@@ -2,7 +2,7 @@
 
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 FUZZTIME ?= 30s
-BUILD     = CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)'
+BUILD     = CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X github.com/relaytunnel/relay/internal/cli.Version=$(VERSION)'
 GOFUMPT   = go tool -modfile=tools/gofumpt.mod gofumpt
 GOLANGCI  = go tool -modfile=tools/golangci-lint.mod golangci-lint
 

@@ -95,7 +95,7 @@ var outsiders = map[string][]string{
 	"golang.org/x/net/http/httpguts":      {"internal/http1", "server/edge", "client/forward"},
 	"golang.org/x/net/http2":              {"internal/http1", "server", "server/edge", "client/forward"},
 	"golang.org/x/sync/errgroup":          {"server", "client", "internal/cli"},
-	"golang.org/x/sys":                    {"internal/link", "server/store"},
+	"golang.org/x/sys":                    {"internal/link", "server/store", "internal/cli"},
 	"go.opentelemetry.io":                 {"server"},
 	"github.com/prometheus/client_golang": {}, // any room, but only in files named metrics.go
 }
