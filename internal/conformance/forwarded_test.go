@@ -114,11 +114,11 @@ func TestConnectionCannotStripWhatMatters(t *testing.T) {
 		for _, connection := range []string{
 			"X-Forwarded-For, X-Forwarded-Host, X-Forwarded-Proto, Forwarded, Relay-Request-Id",
 			"x-forwarded-for,x-forwarded-host,x-forwarded-proto,forwarded,relay-request-id",
-			"keep-alive, X-FORWARDED-FOR", "Host", "Authorization, Cookie", "authorization, cookie, x-hub-signature-256",
+			"keep-alive, X-FORWARDED-FOR", "Host", "Authorization, Cookie", "authorization , cookie",
 		} {
-			s := see(t, r, book, "Connection: "+connection, "Authorization: Bearer x", "Cookie: a=b", "X-Hub-Signature-256: sha256=00")
+			s := see(t, r, book, "Connection: "+connection, "Authorization: Bearer x", "Cookie: a=b")
 			checkForwarded(t, r, s)
-			for name, want := range map[string]string{"Authorization": "Bearer x", "Cookie": "a=b", "X-Hub-Signature-256": "sha256=00"} {
+			for name, want := range map[string]string{"Authorization": "Bearer x", "Cookie": "a=b"} {
 				if got := s.value(name); got != want {
 					t.Errorf("Connection: %s: the app saw %s %q, want %q", connection, name, got, want)
 				}

@@ -400,6 +400,7 @@ type proc struct {
 	events []event
 	next   int           // events before it were awaited already
 	woke   chan struct{} // closed and replaced at every event
+	ended  bool          // the test meant it to end
 	stdout bytes.Buffer
 	stderr bytes.Buffer
 }
@@ -504,8 +505,16 @@ func (p *proc) forget() {
 
 func (p *proc) signal(s syscall.Signal) { p.cmd.Process.Signal(s) }
 
+// mayEnd: from now on the end of the process is no surprise.
+func (p *proc) mayEnd() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.ended = true
+}
+
 // kill is a kill -9: nothing of the process gets to say goodbye.
 func (p *proc) kill() {
+	p.mayEnd()
 	p.cmd.Process.Kill()
 	<-p.done
 }
@@ -513,6 +522,7 @@ func (p *proc) kill() {
 // exit waits for the end of the process and returns its exit code.
 func (p *proc) exit(t *testing.T) int {
 	t.Helper()
+	p.mayEnd()
 	select {
 	case <-p.done:
 		return p.cmd.ProcessState.ExitCode()
@@ -530,6 +540,15 @@ func (p *proc) said() (stdout, stderr string) {
 }
 
 func (p *proc) stop(t *testing.T) {
+	select {
+	case <-p.done:
+		p.mu.Lock()
+		if !p.ended {
+			t.Errorf("%s has died: %v", p.name, p.cmd.ProcessState)
+		}
+		p.mu.Unlock()
+	default:
+	}
 	p.signal(syscall.SIGCONT)
 	p.signal(syscall.SIGTERM)
 	select {
@@ -550,7 +569,7 @@ func (p *proc) stop(t *testing.T) {
 		}
 	}
 	if t.Failed() {
-		t.Logf("%s, stdout:\n%s\n%s, stderr:\n%s", p.name, tail(stdout, 4<<10), p.name, tail(stderr, 16<<10))
+		t.Logf("%s, stdout:\n%s\n%s, stderr:\n%s", p.name, tail(stdout, 4<<10), p.name, tail(stderr, 64<<10))
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"runtime"
 	"sync"
 	"time"
 
@@ -54,73 +55,109 @@ type reader struct {
 	ready bool      // yamux is set up
 	msg   io.Reader // the message being read
 	hdr   [headerSize]byte
-	off   int // bytes of hdr still to hand over: hdr[off:]
-	out   int // end of the hand-over; 0 when there is none
-	// body counts the bytes of the current frame that belong to yamux, drop
-	// those that belong to nobody.
-	body, drop uint32
+	off   int // hdr[off:] is still to be handed over, when given
+	given bool
 }
 
-// Read hands frames to yamux, each after the guard has seen it.
+// Read hands frame headers to yamux, those that it has to know of. Data is
+// delivered from here.
 func (c *carrier) Read(p []byte) (int, error) {
 	l, r := (*Link)(c), &c.read
 	if !r.ready {
 		<-l.ready
 		r.ready = true
 	}
-	for {
-		switch {
-		case r.out > r.off:
-			n := copy(p, r.hdr[r.off:r.out])
-			r.off += n
-			if n < len(p) && r.body > 0 && r.off == r.out {
-				// The body most often came with the header.
-				m, err := l.readSome(p[n:min(len(p), n+int(r.body))])
-				r.body -= uint32(m)
-				return n + m, err
-			}
-			return n, nil
-		case r.body > 0:
-			n, err := l.readSome(p[:min(len(p), int(r.body))])
-			r.body -= uint32(n)
-			if n > 0 || err != nil {
-				return n, err
-			}
-		case r.drop > 0:
-			var junk [4 << 10]byte
-			n, err := l.readSome(junk[:min(len(junk), int(r.drop))])
-			r.drop -= uint32(n)
-			if err != nil {
-				return 0, err
-			}
-		default:
-			if id, ok := l.nextReset(); ok {
-				putHeader(r.hdr[:], typeWindow, flagRST, id, 0)
-				r.off, r.out = 0, headerSize
-				continue
-			}
-			for n := 0; n < headerSize; {
-				m, err := l.readSome(r.hdr[n:])
-				if err != nil {
-					return 0, err
-				}
-				n += m
-			}
-			pass, err := l.incoming(r.hdr[:])
-			if err != nil {
-				return 0, l.blame(err)
-			}
-			var length uint32
-			if r.hdr[1] == typeData {
-				length = binary.BigEndian.Uint32(r.hdr[8:])
-			}
-			if !pass {
-				r.drop = length
-				continue
-			}
-			r.body, r.off, r.out = length, 0, headerSize
+	for !r.given {
+		if err := l.next(); err != nil {
+			return 0, err
 		}
 	}
+	n := copy(p, r.hdr[r.off:])
+	if r.off += n; r.off == headerSize {
+		r.given = false
+	}
+	return n, nil
+}
+
+// next takes one frame from the peer.
+func (l *Link) next() error {
+	r := &l.read
+	if id, ok := l.nextReset(); ok {
+		putHeader(r.hdr[:], typeWindow, flagRST, id, 0)
+		r.off, r.given = 0, true
+		return nil
+	}
+	for n := 0; n < headerSize; {
+		m, err := l.readSome(r.hdr[n:])
+		if err != nil {
+			return err
+		}
+		n += m
+	}
+	v, err := l.incoming(r.hdr[:])
+	if err != nil {
+		return l.blame(err)
+	}
+	if r.hdr[1] == typeData {
+		if err := l.receive(v.data, int(binary.BigEndian.Uint32(r.hdr[8:]))); err != nil {
+			return err
+		}
+		flags := binary.BigEndian.Uint16(r.hdr[2:])
+		if v.data != nil && flags&(flagFIN|flagRST) != 0 && binary.BigEndian.Uint32(r.hdr[8:]) > 0 {
+			l.smu.Lock()
+			v.data.mu.Lock()
+			l.ends(v.data, flags)
+			v.data.mu.Unlock()
+			l.smu.Unlock()
+		}
+		binary.BigEndian.PutUint32(r.hdr[8:], 0)
+	} else {
+		// Credit is counted here; yamux sees the flags only.
+		if r.hdr[1] == typeWindow {
+			binary.BigEndian.PutUint32(r.hdr[8:], 0)
+		}
+	}
+	r.off, r.given = 0, v.pass
+	return nil
+}
+
+// receive reads the n bytes of a data frame into s, or nowhere.
+func (l *Link) receive(s *Stream, n int) error {
+	var junk [1 << 10]byte
+	for n > 0 {
+		var buf []byte
+		if s != nil {
+			s.mu.Lock()
+			if s.settled {
+				s.mu.Unlock()
+				s = nil
+				continue
+			}
+			buf = s.in.space(n)
+			s.mu.Unlock()
+		} else {
+			buf = junk[:min(n, len(junk))]
+		}
+		m, err := l.readSome(buf)
+		if s != nil {
+			s.mu.Lock()
+			if s.settled {
+				s.in = chunks{} // dropped meanwhile: this one too
+				s.mu.Unlock()
+				s = nil
+			} else {
+				s.in.filled(m)
+				l.holds(int64(m))
+				s.canRd.Signal()
+				s.mu.Unlock()
+			}
+		}
+		n -= m
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // readSome reads from the current binary message, or waits for the next one.
@@ -199,7 +236,9 @@ type writer struct {
 	pings   []pingMsg // at most maxPings
 	sending bool
 	closed  bool
-	hold    bool // out ends with a data header whose body is still to come
+	// For crowded.
+	last     time.Time
+	interval time.Duration
 }
 
 type pingMsg struct {
@@ -210,56 +249,38 @@ type pingMsg struct {
 // maxPings bounds the pongs that wait for a slow link.
 const maxPings = 4
 
-var outBuffers = sync.Pool{New: func() any { b := make([]byte, 0, maxQueue+bufferSize/4); return &b }}
+var outBuffers = sync.Pool{New: func() any { b := make([]byte, 0, bufferSize); return &b }}
 
 func (w *writer) init(l *Link) {
 	w.l = l
 	w.space.L = &w.mu
+	w.interval = 10 * crowdedBelow
 }
 
-// Write takes a frame header or a frame body from yamux. It waits only while
-// more than maxQueue bytes wait already.
+// Write takes a frame header from yamux; it has no bodies to send. Only closing
+// and opening streams comes this way.
 func (c *carrier) Write(p []byte) (int, error) {
 	l, w := (*Link)(c), &c.w
-	w.mu.Lock()
-	for !w.closed && w.out != nil && len(*w.out) >= maxQueue && !w.hold {
-		w.space.Wait()
+	if len(p) != headerSize {
+		return 0, errors.New("yamux sent a body")
 	}
+	var hdr [headerSize]byte
+	copy(hdr[:], p)
+	w.mu.Lock()
 	if w.closed {
 		w.mu.Unlock()
 		return 0, net.ErrClosed
 	}
-	if w.hold {
-		w.hold = false
-		w.add(p)
-	} else {
-		var hdr [headerSize]byte
-		copy(hdr[:], p)
-		if !l.outgoing(hdr[:]) {
-			w.mu.Unlock()
-			return len(p), nil
-		}
-		w.add(hdr[:])
-		if hdr[1] == typeData && binary.BigEndian.Uint32(hdr[8:]) > 0 {
-			w.hold = true
-		} else if hdr[1] == typeWindow && binary.BigEndian.Uint16(hdr[2:])&flagSYN != 0 {
-			// The preface follows at once: let them leave together.
-			w.mu.Unlock()
-			return len(p), nil
-		}
-	}
-	if w.hold || w.sending {
+	if !l.outgoing(hdr[:]) {
 		w.mu.Unlock()
 		return len(p), nil
 	}
-	w.sending = true
-	w.mu.Unlock()
-	if l.writers.Load() > 1 {
-		// Others are about to write: let them, and send it all as one message.
-		go w.send()
+	w.add(hdr[:])
+	if hdr[1] == typeWindow && binary.BigEndian.Uint16(hdr[2:]) == flagSYN {
+		w.mu.Unlock() // the preface follows at once: let them leave together
 		return len(p), nil
 	}
-	w.send()
+	w.kick()
 	return len(p), nil
 }
 
@@ -271,23 +292,75 @@ func (w *writer) add(p []byte) {
 	*w.out = append(*w.out, p...)
 }
 
+// data queues one data frame and sends it, or leaves it to who is sending. It
+// waits while too much waits already; bulk has to wait earlier.
+func (w *writer) data(id uint32, prefix, p []byte, bulk bool) error {
+	var hdr [headerSize]byte
+	putHeader(hdr[:], typeData, 0, id, uint32(len(prefix)+len(p)))
+	limit := maxQueue
+	if !bulk {
+		limit = 2 * maxQueue
+	}
+	w.mu.Lock()
+	for !w.closed && w.out != nil && len(*w.out) >= limit {
+		w.space.Wait()
+	}
+	if w.closed {
+		w.mu.Unlock()
+		return net.ErrClosed
+	}
+	w.add(hdr[:])
+	w.add(prefix)
+	w.add(p)
+	if w.sending {
+		w.mu.Unlock()
+		return nil
+	}
+	w.sending = true
+	crowded := w.crowded()
+	w.mu.Unlock()
+	if crowded {
+		go w.sendSoon()
+		return nil
+	}
+	w.sendOnce()
+	return nil
+}
+
+// crowdedBelow: a link that sends more often than this is worth waiting for, so
+// that several frames leave as one message.
+const crowdedBelow = 120 * time.Microsecond
+
+// crowded tells whether others are likely to write in a moment; mu is held.
+func (w *writer) crowded() bool {
+	now := time.Now()
+	since := now.Sub(w.last)
+	w.last = now
+	// A smoothed interval: one slow message does not make a quiet link.
+	w.interval += (min(since, 10*crowdedBelow) - w.interval) / 8
+	return w.interval < crowdedBelow
+}
+
+// sendSoon lets whoever is about to write do so first.
+func (w *writer) sendSoon() {
+	runtime.Gosched()
+	w.send()
+}
+
+// sendOnce sends what waits, once, and leaves the rest to a goroutine: the
+// caller has other things to do.
+func (w *writer) sendOnce() {
+	if w.sendBatch() {
+		go w.send()
+	}
+}
+
 // frame queues one header of the carrier's own making and sees that it leaves.
 func (w *writer) frame(typ byte, flags uint16, id, length uint32) {
 	var hdr [headerSize]byte
 	putHeader(hdr[:], typ, flags, id, length)
 	w.mu.Lock()
 	if w.closed {
-		w.mu.Unlock()
-		return
-	}
-	if w.hold {
-		// Between a data header and its body nothing may stand: put it before.
-		b := *w.out
-		at := len(b) - headerSize
-		b = append(b, hdr[:]...)
-		copy(b[at+headerSize:], b[at:at+headerSize])
-		copy(b[at:], hdr[:])
-		*w.out = b
 		w.mu.Unlock()
 		return
 	}
@@ -327,67 +400,67 @@ func (w *writer) kick() {
 	go w.send()
 }
 
-// send writes until nothing waits. Exactly one goroutine is in it at a time.
+// send writes until nothing waits. Exactly one goroutine is sending at a time.
 func (w *writer) send() {
-	for {
-		w.mu.Lock()
-		if w.closed {
-			w.sending = false
-			w.mu.Unlock()
-			return
-		}
-		texts, pings, out := w.texts, w.pings, w.out
-		w.texts, w.pings = nil, nil
-		var keep [headerSize]byte
-		held := w.hold
-		if held {
-			// A header whose body has not come yet stays behind.
-			n := len(*out) - headerSize
-			copy(keep[:], (*out)[n:])
-			*out = (*out)[:n]
-		}
-		w.out = nil
-		if held {
-			w.add(keep[:])
-		}
-		if out != nil && len(*out) == 0 {
-			outBuffers.Put(out)
-			out = nil
-		}
-		if out == nil && texts == nil && pings == nil {
-			w.sending = false
-			w.space.Broadcast()
-			w.mu.Unlock()
-			return
-		}
+	for w.sendBatch() {
+	}
+}
+
+// sendBatch writes what waits. more tells that something has come meanwhile;
+// otherwise this goroutine is not sending any more.
+func (w *writer) sendBatch() (more bool) {
+	w.mu.Lock()
+	if w.closed {
+		w.sending = false
 		w.space.Broadcast()
 		w.mu.Unlock()
-
-		var err error
-		for _, p := range pings {
-			if e := w.l.ws.WriteControl(p.kind, p.data, time.Time{}); e != nil {
-				err = e
-			}
-		}
-		for _, t := range texts {
-			if e := w.l.ws.WriteMessage(websocket.TextMessage, t); e != nil {
-				err = e
-			}
-		}
-		if out != nil {
-			if err == nil {
-				err = w.l.ws.WriteMessage(websocket.BinaryMessage, *out)
-			}
-			*out = (*out)[:0]
-			outBuffers.Put(out)
-		}
-		if err != nil {
-			_ = w.l.closeLater(fmt.Errorf("connection lost: %w", err))
-			w.shut()
-			return
-		}
-		w.l.lastWrite.Store(time.Now().UnixMilli())
+		return false
 	}
+	texts, pings, out := w.texts, w.pings, w.out
+	w.texts, w.pings, w.out = nil, nil, nil
+	if out == nil && texts == nil && pings == nil {
+		w.sending = false
+		w.space.Broadcast()
+		w.mu.Unlock()
+		return false
+	}
+	if out != nil && len(*out) >= maxQueue {
+		w.space.Broadcast()
+	}
+	w.mu.Unlock()
+
+	var err error
+	for _, p := range pings {
+		if e := w.l.ws.WriteControl(p.kind, p.data, time.Time{}); e != nil {
+			err = e
+		}
+	}
+	for _, t := range texts {
+		if e := w.l.ws.WriteMessage(websocket.TextMessage, t); e != nil {
+			err = e
+		}
+	}
+	if out != nil {
+		if err == nil {
+			err = w.l.ws.WriteMessage(websocket.BinaryMessage, *out)
+		}
+		*out = (*out)[:0]
+		outBuffers.Put(out)
+	}
+	if err != nil {
+		_ = w.l.closeLater(fmt.Errorf("connection lost: %w", err))
+		w.shut()
+		return false
+	}
+	w.l.lastWrite.Store(time.Now().UnixMilli())
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.out == nil && w.texts == nil && w.pings == nil {
+		w.sending = false
+		w.space.Broadcast()
+		return false
+	}
+	return true
 }
 
 // shut makes all waiting and later writes fail and unblocks the reader.
@@ -407,6 +480,7 @@ func (c *carrier) Close() error {
 	if l.opts.Budget != nil {
 		l.opts.Budget.remove(l)
 	}
+	l.lose()
 	l.ending()
 	return nil
 }

@@ -80,99 +80,116 @@ func (g *guard) stray() error {
 	return nil
 }
 
-// incoming looks at a frame header from the peer before yamux does, and may
-// change it. pass is false when yamux must not see the frame; an error ends the
-// link.
-func (l *Link) incoming(hdr []byte) (pass bool, err error) {
+// verdict is what becomes of an incoming frame.
+type verdict struct {
+	pass bool    // yamux gets the header
+	data *Stream // gets the body; nil discards it
+}
+
+// incoming looks at a frame header from the peer before yamux does. An error
+// ends the link.
+func (l *Link) incoming(hdr []byte) (v verdict, err error) {
 	typ, flags := hdr[1], binary.BigEndian.Uint16(hdr[2:])
 	id, length := binary.BigEndian.Uint32(hdr[4:]), binary.BigEndian.Uint32(hdr[8:])
 	if hdr[0] != 0 {
-		return false, violation("frame version %d", hdr[0])
+		return v, violation("frame version %d", hdr[0])
 	}
 	switch typ {
 	case typeData, typeWindow:
 	case typePing:
 		// yamux would start a goroutine for each; answer from here.
 		if err := l.guard.ping(); err != nil {
-			return false, err
+			return v, err
 		}
 		if flags&flagSYN != 0 {
 			l.w.frame(typePing, flagACK, 0, length)
 		}
-		return false, nil
+		return v, nil
 	case typeGoAway:
-		return true, nil
+		v.pass = true
+		return v, nil
 	default:
-		return false, violation("frame type %d", typ)
+		return v, violation("frame type %d", typ)
 	}
 	if flags&^(flagSYN|flagACK|flagFIN|flagRST) != 0 {
-		return false, violation("frame flags %#x", flags)
+		return v, violation("frame flags %#x", flags)
 	}
 
 	l.smu.Lock()
-	s := l.streams[id]
-	if s == nil && flags&flagSYN != 0 {
-		defer l.smu.Unlock()
-		return true, l.openedByPeer(id, typ, flags, length)
-	}
-	if s == nil {
-		t, known := l.dead[id]
-		if known {
-			if typ == typeData {
-				t.credit -= int64(length)
-				l.dead[id] = t
-			}
-			if flags&(flagFIN|flagRST) != 0 {
-				delete(l.dead, id)
-			}
-		}
-		l.smu.Unlock()
-		if !known {
-			return false, l.guard.stray()
-		}
-		if t.credit < 0 {
-			return false, violation("stream %d sent more than its window", id)
-		}
-		return false, nil
-	}
 	defer l.smu.Unlock()
-	if flags&flagSYN != 0 {
-		return false, violation("stream %d opened twice", id)
+	s := l.streams[id]
+	if s == nil {
+		return l.incomingStray(typ, flags, id, length)
 	}
-	if flags&flagACK != 0 {
-		if s.acked || !l.server {
-			return false, violation("stream %d acknowledged twice", id)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case flags&flagSYN != 0:
+		return v, violation("stream %d opened twice", id)
+	case flags&flagACK != 0 && (s.acked || !l.server):
+		return v, violation("stream %d acknowledged twice", id)
+	case s.finIn && (flags&flagFIN != 0 || typ == typeData && length > 0):
+		return v, violation("stream %d went on after its end", id)
+	case typ == typeData && int64(length) > s.granted-s.recv:
+		return v, violation("stream %d sent more than its window", id)
+	case typ == typeWindow && s.credit-s.sent+int64(length) > 1<<31:
+		return v, violation("stream %d was granted more than 2 GiB", id)
+	}
+	s.acked = s.acked || flags&flagACK != 0
+	v.pass = flags != 0
+	if typ == typeData {
+		s.recv += int64(length)
+		if !s.settled {
+			v.data = s
 		}
-		s.acked = true
+	} else if length > 0 {
+		s.credit += int64(length)
+		s.canWr.Signal()
 	}
-	if s.finIn.Load() && (flags&flagFIN != 0 || typ == typeData && length > 0) {
-		return false, violation("stream %d went on after its end", id)
+	if flags&(flagFIN|flagRST) != 0 && (typ == typeWindow || length == 0) {
+		l.ends(s, flags)
 	}
-	pass = true
-	if typ == typeData && length > 0 {
-		if pass, err = s.receives(int64(length)); err != nil {
-			return false, err
-		}
-	}
-	if typ == typeWindow && length > 0 {
-		// yamux adds credit without looking for an overflow.
-		if s.credit += int64(length); s.credit-s.sent.Load() > 1<<31 {
-			return false, violation("stream %d was granted more than 2 GiB", id)
-		}
-	}
+	return v, nil
+}
+
+// ends notes that the peer has finished or broken off; smu and s.mu are held.
+func (l *Link) ends(s *Stream, flags uint16) {
 	if flags&flagFIN != 0 {
-		s.finIn.Store(true)
+		s.finIn = true
 	}
 	if flags&flagRST != 0 {
-		s.rstIn.Store(true)
+		s.rstIn = true
+		s.settle()
 		if f := s.onReset.Load(); f != nil {
 			(*f)()
 		}
 	}
-	if flags&flagRST != 0 || s.finIn.Load() && s.finOut {
+	s.wake()
+	if s.rstIn || s.finIn && s.finOut {
 		l.forget(s)
 	}
-	return pass, nil
+}
+
+// incomingStray handles frames for streams that are not there; smu is held.
+func (l *Link) incomingStray(typ byte, flags uint16, id, length uint32) (v verdict, err error) {
+	if flags&flagSYN != 0 {
+		v.pass = true
+		return v, l.openedByPeer(id, typ, flags, length)
+	}
+	t, known := l.dead[id]
+	if !known {
+		return v, l.guard.stray()
+	}
+	if typ == typeData {
+		if t.credit -= int64(length); t.credit < 0 {
+			return v, violation("stream %d sent more than its window", id)
+		}
+		l.dead[id] = t
+	}
+	if flags&(flagFIN|flagRST) != 0 {
+		delete(l.dead, id)
+	}
+	return v, nil
 }
 
 // openedByPeer admits a stream of the server; smu is held.
@@ -191,27 +208,6 @@ func (l *Link) openedByPeer(id uint32, typ byte, flags uint16, length uint32) er
 	s.credit += int64(length)
 	l.streams[id] = s
 	return nil
-}
-
-// receives counts n bytes that arrive for s. pass is false when nobody will
-// read them.
-func (s *Stream) receives(n int64) (pass bool, err error) {
-	l := s.link
-	s.acct.Lock()
-	defer s.acct.Unlock()
-	if s.recv.Add(n) > s.granted.Load() {
-		return false, violation("stream %d sent more than its window", s.id)
-	}
-	if s.settled {
-		return false, nil
-	}
-	if l.buffered.Add(n) > MaxBuffered {
-		l.tooMuch.Store(true)
-	}
-	if b := l.opts.Budget; b != nil && b.used.Add(n) > b.max {
-		b.full.Store(true)
-	}
-	return true, nil
 }
 
 // outgoing looks at a frame header of yamux before it leaves, and may change
@@ -242,8 +238,10 @@ func (l *Link) outgoing(hdr []byte) bool {
 	if s == nil {
 		return false // the stream was reset: its late FIN or RST says nothing new
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if flags&flagFIN != 0 {
-		if s.over.Load() {
+		if s.over {
 			flags = flags&^flagFIN | flagRST
 			binary.BigEndian.PutUint16(hdr[2:], flags)
 		} else {
@@ -253,7 +251,7 @@ func (l *Link) outgoing(hdr []byte) bool {
 	if flags&flagRST != 0 {
 		l.bury(s)
 	}
-	if s.finOut && s.finIn.Load() {
+	if s.finOut && s.finIn {
 		l.forget(s)
 	}
 	return true
@@ -261,15 +259,14 @@ func (l *Link) outgoing(hdr []byte) bool {
 
 // forget drops a stream that both ends have finished; smu is held.
 func (l *Link) forget(s *Stream) {
-	if l.streams[s.id] != s {
-		return
+	if l.streams[s.id] == s {
+		delete(l.streams, s.id)
 	}
-	delete(l.streams, s.id)
-	s.gone.Store(true)
 }
 
 // bury drops a stream that this side has reset and remembers what may still
-// arrive for it; smu is held.
+// arrive for it; smu is held. recv and granted do not move any more: the
+// stream is over, and only its own link's reader, which waits for smu, counts them.
 func (l *Link) bury(s *Stream) {
 	if l.streams[s.id] != s {
 		return
@@ -286,18 +283,13 @@ func (l *Link) bury(s *Stream) {
 			}
 		}
 	}
-	l.dead[s.id] = tombstone{credit: s.granted.Load() - s.recv.Load(), at: now}
+	l.dead[s.id] = tombstone{credit: s.granted - s.recv, at: now}
 	l.resets = append(l.resets, s.id)
 }
 
 // nextReset returns a stream that yamux still has to be told is over.
 func (l *Link) nextReset() (uint32, bool) {
-	if l.tooMuch.CompareAndSwap(true, false) && l.buffered.Load() > MaxBuffered {
-		l.relieve()
-	}
-	if b := l.opts.Budget; b != nil && b.full.CompareAndSwap(true, false) && b.used.Load() > b.max {
-		b.relieve()
-	}
+	l.relieveIfFull()
 	l.smu.Lock()
 	defer l.smu.Unlock()
 	if n := len(l.resets); n > 0 {

@@ -33,6 +33,7 @@ import (
 	"github.com/gorilla/websocket"
 	"github.com/hashicorp/yamux"
 
+	"github.com/relaytunnel/relay/internal/socket"
 	"github.com/relaytunnel/relay/protocol"
 )
 
@@ -70,7 +71,7 @@ type Link struct {
 	bulk      atomic.Int32 // streams that move much just now
 	buffered  atomic.Int64 // received bytes that no reader took yet
 	loaned    atomic.Int64 // credit granted beyond each stream's first window
-	writers   atomic.Int32 // stream writes under way
+	lost      atomic.Bool  // no stream can go on
 
 	read reader
 	w    writer
@@ -141,10 +142,10 @@ type DialOptions struct {
 // When the server refuses, the error is a *Refusal.
 func Dial(ctx context.Context, d DialOptions, o Options) (*Link, http.Header, error) {
 	dialer := websocket.Dialer{
-		NetDialContext:   d.DialContext,
+		NetDialContext:   aheadOf(d.DialContext),
 		Proxy:            d.Proxy,
 		HandshakeTimeout: 15 * time.Second,
-		ReadBufferSize:   32 << 10,
+		ReadBufferSize:   4 << 10, // the socket reads ahead
 		WriteBufferSize:  bufferSize,
 		WriteBufferPool:  writeBuffers,
 		Subprotocols:     []string{protocol.Subprotocol},
@@ -167,6 +168,20 @@ func Dial(ctx context.Context, d DialOptions, o Options) (*Link, http.Header, er
 		return nil, nil, err
 	}
 	return l, resp.Header, nil
+}
+
+// aheadOf makes connections that read ahead.
+func aheadOf(dial func(ctx context.Context, network, addr string) (net.Conn, error)) func(ctx context.Context, network, addr string) (net.Conn, error) {
+	if dial == nil {
+		dial = (&net.Dialer{}).DialContext
+	}
+	return func(ctx context.Context, network, addr string) (net.Conn, error) {
+		c, err := dial(ctx, network, addr)
+		if err != nil {
+			return nil, err
+		}
+		return socket.New(c), nil
+	}
 }
 
 // start begins the life of a link. yamux owns two goroutines, which end with
@@ -195,8 +210,7 @@ func start(ws *websocket.Conn, server bool, o Options) (*Link, error) {
 	ws.SetCloseHandler(func(int, string) error { return nil })
 
 	cfg := yamux.DefaultConfig()
-	cfg.EnableKeepAlive = false // pings are WebSocket pings, sent by agents
-	cfg.MaxStreamWindowSize = muxWindow
+	cfg.EnableKeepAlive = false                   // pings are WebSocket pings, sent by agents
 	cfg.StreamOpenTimeout = 0                     // a goroutine per stream, and it would end the whole session
 	cfg.StreamCloseTimeout = tombstoneLife        // 5 min by default
 	cfg.ConnectionWriteTimeout = 10 * time.Minute // slow uplinks make progress; liveness is decided by silence
@@ -255,8 +269,9 @@ func (l *Link) Open(ctx context.Context, p protocol.Preface) (*Stream, error) {
 		return nil, l.explain(net.ErrClosed)
 	}
 	s.ys.Store(ys)
+	s.mu.Lock()
 	s.prefix = p.Append(make([]byte, 0, 32))
-	s.unsent.Store(true)
+	s.mu.Unlock()
 	return s, nil
 }
 
@@ -355,6 +370,24 @@ func (l *Link) Buffered() int64 { return l.buffered.Load() }
 
 // RemoteAddr is the peer's address.
 func (l *Link) RemoteAddr() net.Addr { return l.ws.RemoteAddr() }
+
+// lose lets everybody who waits on a stream know that the link has ended.
+func (l *Link) lose() {
+	l.lost.Store(true)
+	l.smu.Lock()
+	defer l.smu.Unlock()
+	for _, s := range l.streams {
+		s.mu.Lock()
+		s.settle()
+		s.wake()
+		s.mu.Unlock()
+	}
+}
+
+func (l *Link) lostError() error {
+	l.endOnce.Do(func() { l.endErr = errors.New("connection lost") })
+	return fmt.Errorf("link ended: %w", l.endErr)
+}
 
 // explain prefers the link's own reason over yamux's.
 func (l *Link) explain(err error) error {

@@ -12,8 +12,6 @@ import (
 	"github.com/hashicorp/yamux"
 )
 
-type counter = atomic.Int64
-
 // ErrReset is what a stream that either side has broken off answers.
 var ErrReset = errors.New("stream reset")
 
@@ -28,127 +26,162 @@ const (
 
 // Stream is one connection inside a link. Read and Write may be called at the
 // same time, each by one goroutine.
+//
+// yamux opens, accepts and closes streams; data frames pass it by. They are read
+// into the stream's own chunks and written straight into the link's queue, which
+// spares two copies and two changes of goroutine for each.
 type Stream struct {
 	link *Link
 	id   uint32
 	ys   atomic.Pointer[yamux.Stream]
 
-	unsent   atomic.Bool // the preface has not left yet
-	prefixMu sync.Mutex
-	prefix   []byte
+	onReset atomic.Pointer[func()]
 
-	// What the peer sent and may send, in bytes since the stream began. recv and
-	// read move together with the budgets under acct; granted only grows.
-	acct                sync.Mutex
-	settled             bool // the stream no longer counts in the budgets
-	recv, read, granted counter
-	finIn, rstIn, gone  atomic.Bool
-	onReset             atomic.Pointer[func()]
+	mu    sync.Mutex // after the link's smu, before the writer's mu
+	canRd sync.Cond
+	canWr sync.Cond
+	in    chunks
 
-	// Guarded by the link's smu.
-	credit int64 // what the peer granted us
-	finOut bool
-	acked  bool
+	prefix []byte // the preface, until it has left
 
-	sent counter
+	// In bytes since the stream began: received, taken by the reader, granted to
+	// the peer; sent, and granted by the peer.
+	recv, read, granted int64
+	sent, credit        int64
 
-	// Used by the reader alone.
-	window     int64
-	sinceGrant int64
-	loan       int64
-	lastGrant  time.Time
+	acked   bool // the peer has accepted
+	finIn   bool // the peer has finished
+	finOut  bool // this side has finished
+	rstIn   bool // the peer has broken off
+	over    bool // this side has broken off, for reason
+	reason  error
+	settled bool // out of the budgets
 
-	over   atomic.Bool // reset by this side
-	reason atomic.Pointer[error]
+	rd, wr deadline
 
-	moved   counter // bytes since bulk was last looked at
-	marked  counter // bytes since the last Rest
-	bulkMu  sync.Mutex
-	isBulk  bool
-	movedAt time.Time
+	// Flow control, see window.go.
+	window, sinceGrant, loan int64
+	lastGrant                time.Time
+
+	// Bulk, see moves.
+	isBulk   bool
+	moved    int64
+	movedAt  time.Time
+	lifetime int64 // bytes since the last Rest
 }
 
 func newStream(l *Link, id uint32) *Stream {
-	s := &Stream{link: l, id: id, window: firstWindow, credit: firstWindow}
-	s.granted.Store(firstWindow)
+	s := &Stream{link: l, id: id, window: firstWindow, credit: firstWindow, granted: firstWindow}
+	s.canRd.L, s.canWr.L = &s.mu, &s.mu
 	return s
 }
 
-// Read reads what the agent or server at the other end has written. io.EOF means that
-// the other end has finished orderly, and nothing else.
+// Read reads what the other end has written. io.EOF means that the other end
+// has finished orderly, and nothing else.
 func (s *Stream) Read(p []byte) (int, error) {
-	if err := s.sendPrefix(nil); err != nil {
-		return 0, err
+	s.mu.Lock()
+	if s.prefix != nil {
+		s.mu.Unlock()
+		if _, err := s.Write(nil); err != nil {
+			return 0, err
+		}
+		s.mu.Lock()
 	}
-	ys := s.ys.Load()
-	n, err := ys.Read(p)
-	if n > 0 {
-		s.took(n)
-		s.moves(n)
+	for {
+		if s.over {
+			err := s.reason
+			s.mu.Unlock()
+			return 0, err
+		}
+		if s.rstIn {
+			s.mu.Unlock()
+			return 0, ErrReset
+		}
+		if n := s.in.read(p); n > 0 {
+			more := s.took(n)
+			s.moves(n)
+			s.mu.Unlock()
+			if more > 0 {
+				s.link.w.frame(typeWindow, 0, s.id, uint32(more))
+			}
+			return n, nil
+		}
+		switch {
+		case s.finIn:
+			s.mu.Unlock()
+			return 0, io.EOF
+		case s.link.lost.Load():
+			s.mu.Unlock()
+			return 0, s.link.lostError()
+		case s.rd.expired:
+			s.mu.Unlock()
+			return 0, os.ErrDeadlineExceeded
+		case len(p) == 0:
+			s.mu.Unlock()
+			return 0, nil
+		}
+		s.canRd.Wait()
 	}
-	if err != nil {
-		return n, s.explain(err)
-	}
-	return n, nil
 }
 
 // Write writes all of p or returns an error.
 func (s *Stream) Write(p []byte) (int, error) {
-	if s.over.Load() {
-		return 0, s.why(ErrReset)
-	}
-	if s.unsent.Load() {
-		if len(p) <= writeChunk {
-			return len(p), s.sendPrefix(p)
-		}
-		if err := s.sendPrefix(nil); err != nil {
-			return 0, err
-		}
-	}
 	total := 0
-	for len(p) > 0 {
-		n, err := s.write(p[:min(len(p), writeChunk)])
-		total += n
+	for {
+		s.mu.Lock()
+		var err error
+		for {
+			if err = s.writable(); err != nil || s.sent < s.credit || len(p) == 0 {
+				break
+			}
+			s.canWr.Wait()
+		}
 		if err != nil {
+			s.mu.Unlock()
 			return total, err
 		}
-		p = p[n:]
+		prefix := s.prefix
+		s.prefix = nil
+		n := int(min(int64(len(p)), writeChunk, s.credit-s.sent-int64(len(prefix))))
+		s.sent += int64(n + len(prefix))
+		s.moves(n)
+		bulk := s.isBulk
+		s.mu.Unlock()
+		if n+len(prefix) > 0 {
+			if err := s.link.w.data(s.id, prefix, p[:n], bulk); err != nil {
+				return total, s.link.lostError()
+			}
+		}
+		total += n
+		if p = p[n:]; len(p) == 0 {
+			return total, nil
+		}
 	}
-	return total, nil
 }
 
-func (s *Stream) write(p []byte) (int, error) {
-	s.link.writers.Add(1)
-	n, err := s.ys.Load().Write(p)
-	s.link.writers.Add(-1)
-	s.sent.Add(int64(n))
-	s.moves(n)
-	if err != nil {
-		return n, s.explain(err)
+// writable tells why nothing can be written; mu is held.
+func (s *Stream) writable() error {
+	switch {
+	case s.over:
+		return s.reason
+	case s.rstIn:
+		return ErrReset
+	case s.finOut:
+		return net.ErrClosed
+	case s.link.lost.Load():
+		return s.link.lostError()
+	case s.wr.expired:
+		return os.ErrDeadlineExceeded
 	}
-	return n, nil
-}
-
-// sendPrefix sends the preface, if it has not left yet, and p behind it.
-func (s *Stream) sendPrefix(p []byte) error {
-	if p == nil && !s.unsent.Load() {
-		return nil
-	}
-	s.prefixMu.Lock()
-	defer s.prefixMu.Unlock()
-	b := append(s.prefix, p...)
-	s.prefix = nil
-	s.unsent.Store(false)
-	if len(b) == 0 {
-		return nil
-	}
-	_, err := s.write(b)
-	return err
+	return nil
 }
 
 // CloseWrite tells the peer that nothing more will be written.
 func (s *Stream) CloseWrite() error {
-	if err := s.sendPrefix(nil); err != nil {
+	if _, err := s.Write(nil); err != nil { // the preface
+		if errors.Is(err, net.ErrClosed) {
+			return nil
+		}
 		return err
 	}
 	return s.ys.Load().Close()
@@ -157,9 +190,13 @@ func (s *Stream) CloseWrite() error {
 // Close ends the stream in both directions. When the peer has not finished, or
 // not everything was read, the peer sees a reset.
 func (s *Stream) Close() error {
-	clean := s.finIn.Load() && s.recv.Load() == s.read.Load()
-	if clean && !s.over.Load() {
+	s.mu.Lock()
+	clean := s.finIn && s.in.size == 0 && !s.over
+	if clean {
 		s.settle()
+	}
+	s.mu.Unlock()
+	if clean {
 		return s.ys.Load().Close()
 	}
 	s.reset(net.ErrClosed)
@@ -170,43 +207,57 @@ func (s *Stream) Close() error {
 func (s *Stream) Reset() { s.reset(ErrReset) }
 
 func (s *Stream) reset(reason error) {
-	if !s.over.CompareAndSwap(false, true) {
+	s.mu.Lock()
+	if s.over {
+		s.mu.Unlock()
 		return
 	}
-	s.reason.Store(&reason)
+	s.over, s.reason = true, reason
 	s.settle()
-	ys := s.ys.Load()
+	finOut, rstIn := s.finOut, s.rstIn
+	s.wake()
+	s.mu.Unlock()
+	if rstIn {
+		return
+	}
 	l := s.link
-	l.smu.Lock()
-	finOut, live := s.finOut, l.streams[s.id] == s
-	if live && finOut {
+	if finOut {
 		// yamux's Close sends nothing any more: send the RST from here.
-		l.bury(s)
+		l.smu.Lock()
+		live := l.streams[s.id] == s
+		if live {
+			l.bury(s)
+		}
+		l.smu.Unlock()
+		if live {
+			l.w.frame(typeWindow, flagRST, s.id, 0)
+		}
+		return
 	}
-	l.smu.Unlock()
-	if live && finOut {
-		l.w.frame(typeWindow, flagRST, s.id, 0)
-	}
-	if ys != nil {
-		_ = ys.SetDeadline(past)
+	if ys := s.ys.Load(); ys != nil {
 		_ = ys.Close() // its FIN leaves as RST, see outgoing
 	}
 }
 
-var past = time.Unix(1, 0)
+// wake lets whoever waits look again; mu is held.
+func (s *Stream) wake() {
+	s.canRd.Broadcast()
+	s.canWr.Broadcast()
+}
 
-// settle takes what the stream holds out of the budgets and counters.
+// settle takes what the stream holds out of the budgets and counters; mu is held.
 func (s *Stream) settle() {
-	s.setBulk(false)
-	s.acct.Lock()
-	defer s.acct.Unlock()
 	if s.settled {
 		return
 	}
 	s.settled = true
-	s.link.free(s.recv.Load() - s.read.Load())
+	s.setBulk(false)
+	s.link.free(s.in.size)
 	s.link.loaned.Add(-s.loan)
 	s.loan = 0
+	s.in.drop()
+	s.rd.stop()
+	s.wr.stop()
 }
 
 // OnReset has f called when the peer breaks the stream off, at most once and
@@ -214,78 +265,48 @@ func (s *Stream) settle() {
 // does not call it.
 func (s *Stream) OnReset(f func()) {
 	s.onReset.Store(&f)
-	if s.rstIn.Load() {
+	s.mu.Lock()
+	rst := s.rstIn
+	s.mu.Unlock()
+	if rst {
 		f()
 	}
-}
-
-// explain turns yamux's errors into ours. yamux calls the end of the whole
-// session an orderly end of the stream; that would make a cut answer look whole.
-func (s *Stream) explain(err error) error {
-	switch {
-	case s.over.Load():
-		return s.why(ErrReset)
-	case errors.Is(err, yamux.ErrTimeout):
-		return os.ErrDeadlineExceeded
-	case errors.Is(err, io.EOF) && s.finIn.Load() && !s.rstIn.Load():
-		return io.EOF
-	case s.link.mux.IsClosed():
-		return s.link.explain(err)
-	case errors.Is(err, yamux.ErrConnectionReset), s.rstIn.Load(), errors.Is(err, io.EOF):
-		return ErrReset
-	}
-	return err
-}
-
-func (s *Stream) why(fallback error) error {
-	if r := s.reason.Load(); r != nil {
-		return *r
-	}
-	return fallback
 }
 
 // Idle tells whether nothing is on its way from the peer: everything received
 // was read, the peer has neither finished nor reset, and the credit it still
 // holds is small enough to keep. Only then may the stream serve another exchange.
 func (s *Stream) Idle() bool {
-	if s.over.Load() || s.finIn.Load() || s.rstIn.Load() || s.gone.Load() {
-		return false
-	}
-	read := s.read.Load()
-	return s.recv.Load() == read && s.granted.Load()-read <= 2*firstWindow
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return !s.over && !s.finIn && !s.rstIn && !s.finOut && s.recv == s.read && s.granted-s.read <= 2*firstWindow && !s.link.lost.Load()
 }
 
-// Rest frees what an idle stream does not need.
+// Rest is called between two exchanges.
 func (s *Stream) Rest() {
+	s.mu.Lock()
 	s.setBulk(false)
-	if n := s.marked.Swap(0); n > firstWindow {
-		s.ys.Load().Shrink()
-	}
+	s.lifetime = 0
+	s.mu.Unlock()
 }
 
-// moves notices a stream that moves much.
+// moves notices a stream that moves much; mu is held.
 func (s *Stream) moves(n int) {
-	s.marked.Add(int64(n))
-	if s.moved.Add(int64(n)) < bulkBytes {
+	if s.moved += int64(n); s.moved < bulkBytes {
 		return
 	}
-	s.moved.Store(0)
+	s.moved = 0
 	now := time.Now()
-	s.bulkMu.Lock()
-	bulk := now.Sub(s.movedAt) < bulkTime
+	s.setBulk(now.Sub(s.movedAt) < bulkTime && !s.settled)
 	s.movedAt = now
-	s.bulkMu.Unlock()
-	s.setBulk(bulk)
 }
 
+// setBulk notes whether the stream moves much; mu is held.
 func (s *Stream) setBulk(bulk bool) {
-	s.bulkMu.Lock()
-	if s.isBulk == bulk || bulk && s.over.Load() {
-		s.bulkMu.Unlock()
+	if s.isBulk == bulk {
 		return
 	}
 	s.isBulk = bulk
-	s.bulkMu.Unlock()
 	if !bulk {
 		s.link.bulk.Add(-1)
 		return
@@ -296,13 +317,70 @@ func (s *Stream) setBulk(bulk bool) {
 	}
 }
 
+// deadline is a point in time after which reads or writes fail; the stream's mu
+// guards it.
+type deadline struct {
+	expired bool
+	timer   *time.Timer
+	turn    int // tells a timer that it was replaced
+}
+
+func (d *deadline) stop() {
+	d.turn++
+	if d.timer != nil {
+		d.timer.Stop()
+		d.timer = nil
+	}
+}
+
+func (s *Stream) setDeadline(d *deadline, t time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	d.stop()
+	d.expired = false
+	if t.IsZero() {
+		return
+	}
+	wait := time.Until(t)
+	if wait <= 0 {
+		d.expired = true
+		s.wake()
+		return
+	}
+	turn := d.turn
+	d.timer = time.AfterFunc(wait, func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if d.turn == turn {
+			d.expired = true
+			s.wake()
+		}
+	})
+}
+
 // SetDeadline, SetReadDeadline and SetWriteDeadline are those of net.Conn.
-func (s *Stream) SetDeadline(t time.Time) error      { return s.ys.Load().SetDeadline(t) }
-func (s *Stream) SetReadDeadline(t time.Time) error  { return s.ys.Load().SetReadDeadline(t) }
-func (s *Stream) SetWriteDeadline(t time.Time) error { return s.ys.Load().SetWriteDeadline(t) }
+func (s *Stream) SetDeadline(t time.Time) error {
+	s.setDeadline(&s.rd, t)
+	s.setDeadline(&s.wr, t)
+	return nil
+}
+
+// SetReadDeadline bounds reads.
+func (s *Stream) SetReadDeadline(t time.Time) error {
+	s.setDeadline(&s.rd, t)
+	return nil
+}
+
+// SetWriteDeadline bounds writes.
+func (s *Stream) SetWriteDeadline(t time.Time) error {
+	s.setDeadline(&s.wr, t)
+	return nil
+}
 
 // LocalAddr and RemoteAddr are those of the link.
-func (s *Stream) LocalAddr() net.Addr  { return s.link.ws.LocalAddr() }
+func (s *Stream) LocalAddr() net.Addr { return s.link.ws.LocalAddr() }
+
+// RemoteAddr is the peer's address.
 func (s *Stream) RemoteAddr() net.Addr { return s.link.ws.RemoteAddr() }
 
 // Link is the link that carries the stream.

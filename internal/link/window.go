@@ -7,10 +7,6 @@ import (
 )
 
 const (
-	// muxWindow is what yamux believes a stream's window to be. The carrier
-	// keeps most of it in reserve and grants the peer what it decides itself,
-	// so that yamux all but never sends an update of its own.
-	muxWindow = 1 << 30
 	// firstWindow is what every yamux stream starts with, on either side.
 	firstWindow = 256 << 10
 	// minWindow is what a stream with a slow reader shrinks to.
@@ -33,54 +29,38 @@ const (
 	maxLoans = 16 << 20
 )
 
-// took accounts n bytes that the reader of s has taken, and grants the peer new
-// credit each quarter of the window. Only the stream's reader calls it.
-func (s *Stream) took(n int) {
+// took accounts n bytes that the reader of s has taken, and returns the credit
+// that the peer is to get for them: some each quarter of the window. mu is held.
+func (s *Stream) took(n int) (more int64) {
 	l := s.link
-	s.acct.Lock()
-	read := s.read.Add(int64(n))
-	settled := s.settled
-	if !settled {
-		l.free(int64(n))
+	s.read += int64(n)
+	if s.settled {
+		return 0
 	}
-	s.acct.Unlock()
-	if settled {
-		return
-	}
+	l.free(int64(n))
 	s.sinceGrant += int64(n)
 	if s.sinceGrant < s.window/4 {
-		return
+		return 0
 	}
 	s.sinceGrant = 0
 	now := time.Now()
 	quick := now.Sub(s.lastGrant)
 	s.lastGrant = now
-	backlog := s.recv.Load() - read
 	switch {
-	case quick < growBelow && backlog < s.window/2 && s.window < maxWindow && l.lend(s.window):
+	case quick < growBelow && s.in.size < s.window/2 && s.window < maxWindow && l.lend(s.window):
 		s.window *= 2
-	case quick > shrinkAbove && backlog > s.window/4 && s.window > minWindow:
+	case quick > shrinkAbove && s.in.size > s.window/4 && s.window > minWindow:
 		s.window /= 2
 	}
-	s.grant(read)
-}
-
-// grant raises the peer's credit to the window, counted from read.
-func (s *Stream) grant(read int64) {
-	granted := s.granted.Load()
-	more := read + s.window - granted
-	if more < s.window/8 || s.over.Load() {
-		return
+	more = s.read + s.window - s.granted
+	if more < s.window/8 {
+		return 0
 	}
-	s.granted.Add(more)
-	s.acct.Lock()
-	if !s.settled {
-		loan := max(0, s.granted.Load()-read-firstWindow)
-		s.link.loaned.Add(loan - s.loan)
-		s.loan = loan
-	}
-	s.acct.Unlock()
-	s.link.w.frame(typeWindow, 0, s.id, uint32(more))
+	s.granted += more
+	loan := max(0, s.granted-s.read-firstWindow)
+	l.loaned.Add(loan - s.loan)
+	s.loan = loan
+	return more
 }
 
 // lend tells whether a stream's window may grow by more bytes.
@@ -92,6 +72,17 @@ func (l *Link) lend(more int64) bool {
 	return b == nil || b.used.Load()+more <= b.max/2
 }
 
+// holds counts n bytes that wait for a reader. Over a budget, the link's reader
+// finds somebody to give up before the next frame.
+func (l *Link) holds(n int64) {
+	if l.buffered.Add(n) > MaxBuffered {
+		l.tooMuch.Store(true)
+	}
+	if b := l.opts.Budget; b != nil && b.used.Add(n) > b.max {
+		l.tooMuch.Store(true)
+	}
+}
+
 // free takes n bytes out of the budgets.
 func (l *Link) free(n int64) {
 	l.buffered.Add(-n)
@@ -100,11 +91,23 @@ func (l *Link) free(n int64) {
 	}
 }
 
+// relieveIfFull resets a stream when a budget is used up.
+func (l *Link) relieveIfFull() {
+	if !l.tooMuch.Swap(false) {
+		return
+	}
+	if l.buffered.Load() > MaxBuffered {
+		l.relieve()
+	}
+	if b := l.opts.Budget; b != nil && b.used.Load() > b.max {
+		b.relieve()
+	}
+}
+
 // Budget bounds the received bytes that wait in memory, over many links.
 type Budget struct {
 	max  int64
-	used counter
-	full atomic.Bool
+	used atomic.Int64
 
 	mu    sync.Mutex
 	links map[*Link]struct{}
@@ -130,7 +133,7 @@ func (b *Budget) remove(l *Link) {
 	b.mu.Unlock()
 }
 
-// relieve resets the stream with the biggest backlog of all links.
+// relieve resets the stream with the biggest backlog on the fullest link.
 func (b *Budget) relieve() {
 	b.mu.Lock()
 	var worst *Link
@@ -151,9 +154,11 @@ func (l *Link) relieve() {
 	var worst *Stream
 	var most int64
 	for _, s := range l.streams {
-		if n := s.recv.Load() - s.read.Load(); n > most && !s.over.Load() {
-			worst, most = s, n
+		s.mu.Lock()
+		if s.in.size > most && !s.over {
+			worst, most = s, s.in.size
 		}
+		s.mu.Unlock()
 	}
 	l.smu.Unlock()
 	if worst == nil {

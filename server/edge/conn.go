@@ -7,6 +7,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/relaytunnel/relay/internal/socket"
 )
 
 // Listener wraps a listener for visitors: every connection is counted against
@@ -36,13 +38,13 @@ func (l *listener) Accept() (net.Conn, error) {
 			_ = c.Close()
 			continue
 		}
-		return &conn{Conn: c, from: l}, nil
+		return &conn{Conn: socket.New(c), from: l}, nil
 	}
 }
 
 // conn is a visitor's connection.
 type conn struct {
-	net.Conn
+	*socket.Conn
 	from  *listener
 	once  sync.Once
 	setAt atomic.Int64 // Unix seconds when the write deadline was last set
@@ -68,16 +70,8 @@ func (c *conn) Close() error {
 	return c.Conn.Close()
 }
 
-// CloseWrite ends the direction to the visitor.
-func (c *conn) CloseWrite() error {
-	if cw, ok := c.Conn.(interface{ CloseWrite() error }); ok {
-		return cw.CloseWrite()
-	}
-	return c.Conn.Close()
-}
-
 // NetConn gives the connection underneath.
-func (c *conn) NetConn() net.Conn { return c.Conn }
+func (c *conn) NetConn() net.Conn { return c.Conn.NetConn() }
 
 type connKey struct{}
 
@@ -95,6 +89,12 @@ func ConnContext(ctx context.Context, nc net.Conn) context.Context {
 	}
 }
 
+// connOf finds the connection of a request; nil when it is not one of ours.
+func connOf(r *http.Request) *conn {
+	c, _ := r.Context().Value(connKey{}).(*conn)
+	return c
+}
+
 const (
 	// maxResets in resetPeriod end an HTTP/2 connection: rapid reset and its
 	// kin (CVE-2023-39325, CVE-2025-8671).
@@ -107,8 +107,8 @@ func countReset(r *http.Request) {
 	if r.ProtoMajor != 2 || r.Context().Err() == nil {
 		return
 	}
-	c, ok := r.Context().Value(connKey{}).(*conn)
-	if !ok {
+	c := connOf(r)
+	if c == nil {
 		return
 	}
 	now := time.Now().Unix()

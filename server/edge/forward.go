@@ -267,7 +267,6 @@ func (c *call) answer(res *http.Response) {
 	if res.ContentLength < 0 {
 		delete(h, "Content-Length")
 	}
-	c.w.WriteHeader(res.StatusCode)
 	if err := c.copyBody(res); err != nil {
 		// Whatever has left is not a whole answer, and must not look like one.
 		panic(http.ErrAbortHandler)
@@ -297,20 +296,43 @@ func declared(h http.Header, key string) bool {
 	return false
 }
 
-var copyBuffers = sync.Pool{New: func() any { return new([32 << 10]byte) }}
+const copySize = 32 << 10
 
-// copyBody copies the answer's body. What has arrived is sent on at once, unless
-// the rest is here already.
+var copyBuffers = sync.Pool{New: func() any { return new([copySize]byte) }}
+
+// copyBody writes the head and copies the body. What has arrived is sent on at
+// once, and what has arrived together leaves together.
 func (c *call) copyBody(res *http.Response) error {
+	buf := copyBuffers.Get().(*[copySize]byte)
+	defer copyBuffers.Put(buf)
+	rc := http.NewResponseController(c.w)
+	ready := func() bool {
+		b, ok := res.Body.(interface{ Buffered() int })
+		return ok && b.Buffered() > 0
+	}
+	cork := func() {}
+	if nc := connOf(c.r); nc != nil && c.r.ProtoMajor == 1 && (ready() || res.ContentLength > 0) {
+		// net/http's buffer is smaller than many answers: one write, not two.
+		nc.Cork()
+		defer func() { _ = nc.Uncork() }()
+		cork = nc.Cork
+	}
+	push := func() error {
+		if err := rc.Flush(); err != nil {
+			return err
+		}
+		if nc := connOf(c.r); nc != nil {
+			return nc.Uncork()
+		}
+		return nil
+	}
+	c.w.WriteHeader(res.StatusCode)
 	if res.ContentLength == 0 || c.r.Method == http.MethodHead {
 		return nil
 	}
-	buf := copyBuffers.Get().(*[32 << 10]byte)
-	defer copyBuffers.Put(buf)
-	rc := http.NewResponseController(c.w)
-	if res.ContentLength < 0 {
-		if b, ok := res.Body.(interface{ Buffered() int }); ok && b.Buffered() == 0 {
-			_ = rc.Flush() // the head does not wait for an event
+	if res.ContentLength < 0 && !ready() {
+		if err := push(); err != nil { // the head does not wait for an event
+			return err
 		}
 	}
 	for {
@@ -321,14 +343,20 @@ func (c *call) copyBody(res *http.Response) error {
 			}
 		}
 		if errors.Is(err, io.EOF) {
+			if res.ContentLength > 0 {
+				return push()
+			}
 			return nil
 		}
 		if err != nil {
 			return err
 		}
-		if b, ok := res.Body.(interface{ Buffered() int }); !ok || b.Buffered() == 0 {
-			if ferr := rc.Flush(); ferr != nil {
+		if !ready() {
+			if ferr := push(); ferr != nil {
 				return ferr
+			}
+			if n == copySize {
+				cork()
 			}
 		}
 	}

@@ -13,7 +13,7 @@ type Registry struct {
 	mu      sync.RWMutex
 	tunnels map[string]*Tunnel
 	left    map[string]time.Time       // hosts whose tunnel went, and when
-	wake    map[string]chan struct{}   // closed when the host becomes live
+	wake    map[string]*waiters        // of hosts that requests wait for
 	watch   map[chan struct{}]struct{} // signalled at every change
 }
 
@@ -30,7 +30,6 @@ func (r *Registry) Add(t *Tunnel, mayReplace func(old *Tunnel) bool) (remove fun
 	if r.tunnels == nil {
 		r.tunnels = map[string]*Tunnel{}
 		r.left = map[string]time.Time{}
-		r.wake = map[string]chan struct{}{}
 	}
 	old = r.tunnels[t.Host]
 	if old != nil && !mayReplace(old) {
@@ -38,8 +37,8 @@ func (r *Registry) Add(t *Tunnel, mayReplace func(old *Tunnel) bool) (remove fun
 	}
 	r.tunnels[t.Host] = t
 	delete(r.left, t.Host)
-	if c := r.wake[t.Host]; c != nil {
-		close(c)
+	if w := r.wake[t.Host]; w != nil {
+		close(w.live)
 		delete(r.wake, t.Host)
 	}
 	r.changed()
@@ -89,6 +88,12 @@ func (r *Registry) Left(host string) (ago time.Duration, ok bool) {
 	return time.Since(at), ok
 }
 
+// waiters are the requests that wait for a host.
+type waiters struct {
+	live chan struct{} // closed when the host comes live
+	n    int
+}
+
 // Await waits until the host has a live tunnel other than not, or ctx ends.
 func (r *Registry) Await(ctx context.Context, host string, not *Tunnel) (*Tunnel, error) {
 	for {
@@ -97,29 +102,27 @@ func (r *Registry) Await(ctx context.Context, host string, not *Tunnel) (*Tunnel
 			r.mu.Unlock()
 			return t, nil
 		}
-		if r.wake == nil {
-			r.wake = map[string]chan struct{}{}
+		w := r.wake[host]
+		if w == nil {
+			w = &waiters{live: make(chan struct{})}
+			if r.wake == nil {
+				r.wake = map[string]*waiters{}
+			}
+			r.wake[host] = w
 		}
-		c := r.wake[host]
-		if c == nil {
-			c = make(chan struct{})
-			r.wake[host] = c
-		}
+		w.n++
 		r.mu.Unlock()
 		select {
-		case <-c:
+		case <-w.live:
 		case <-ctx.Done():
+			r.mu.Lock()
+			if w.n--; w.n == 0 && r.wake[host] == w {
+				delete(r.wake, host) // nobody waits any more: do not remember every host asked for
+			}
+			r.mu.Unlock()
 			return nil, ctx.Err()
 		}
 	}
-}
-
-// Forget drops the memory of waiting for hosts that did not come back; edge
-// calls it when the last request that waited has gone.
-func (r *Registry) Forget(host string) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	delete(r.wake, host)
 }
 
 // Watch returns a channel that is signalled after every change, and a function
