@@ -193,7 +193,7 @@ func TestAgentKilledMidBody(t *testing.T) {
 			for _, target := range []string{"/length", "/chunked"} {
 				resp := l.do(t, l.request(t, "GET", target, nil))
 				if _, err := io.ReadFull(resp.Body, make([]byte, 5000)); err != nil {
-					t.Fatal(err)
+					t.Fatalf("%d %s: %v", resp.StatusCode, resp.Header.Get("Relay-Error"), err)
 				}
 				within(t, begun, "the answer has begun")
 				wg.Go(func() {
@@ -322,7 +322,7 @@ func TestExitCodes(t *testing.T) {
 	}{
 		{"bad token", badToken, []string{"http", app}, 4},
 		{"bad token, json", badToken, []string{"http", app, "--json"}, 4},
-		{"no token", noToken, []string{"http", app}, 4},
+		{"no token", noToken, []string{"http", app}, 2}, // nothing was asked of a server: RELAY_TOKEN or `relay login` is missing usage
 		{"server unreachable", noServer, []string{"http", app}, 3},
 		{"name taken by a brother", r.env("brother"), []string{"http", app, "--name", "taken"}, 5},
 		{"name taken, flag first", r.env("brother"), []string{"http", "--name", "taken", app}, 5},
@@ -335,7 +335,7 @@ func TestExitCodes(t *testing.T) {
 		{"bad name", r.env("agent"), []string{"http", app, "--name", "No_Good!"}, 2},
 		{"bad upstream protocol", r.env("agent"), []string{"http", app, "--upstream-protocol", "h9"}, 2},
 		{"server: address in use", r.env("server2"), []string{"server", "--dev", "--http-addr", r.addr, "--data", t.TempDir(), "--json"}, 1},
-		{"server: bad address", r.env("server2"), []string{"server", "--dev", "--http-addr", "nonsense:port", "--data", t.TempDir()}, 2},
+		{"server: bad address", r.env("server2"), []string{"server", "--dev", "--http-addr", "nonsense:port", "--data", t.TempDir()}, 1},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			p := startProc(t, c.name, c.env, c.args...)
