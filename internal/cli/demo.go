@@ -216,8 +216,9 @@ It stays up until Ctrl-C. Try it from another terminal:
   curl %[1]s/
   curl -N %[1]s/events
   curl -T somefile %[1]s/upload
-  curl -d '%[2]s' -H 'X-GitHub-Event: ping' \
-    -H 'X-Hub-Signature-256: %[3]s' %[1]s/github
+  curl %[1]s/github -H 'X-GitHub-Event: ping' \
+    -H 'X-Hub-Signature-256: %[3]s' \
+    -d '%[2]s'
 
 Change a letter in the last one and the receiver refuses it.
 What comes in is listed here:
