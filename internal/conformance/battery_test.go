@@ -504,8 +504,12 @@ func (j *judge) judge(t *testing.T, c rawCase) error {
 		}
 	}()
 	method, _, _ := strings.Cut(strings.TrimLeft(c.raw, "\r\n"), " ")
+	asked := time.Now()
 	a, err := w.answer(method)
 	j.happened = fmt.Sprint(err)
+	if took := time.Since(asked); took > 5*time.Second {
+		return errors.Join(fmt.Errorf("answered after %v, though all was said", took), j.nothingSeen(c))
+	}
 	if err != nil {
 		err = fmt.Errorf("no answer: %w", err)
 		if c.silent {

@@ -134,7 +134,7 @@ func TestCurl(t *testing.T) {
 		t.Run("a cut answer is an error", func(t *testing.T) {
 			for _, v := range []string{"--http1.1", "--http2-prior-knowledge"} {
 				for _, path := range []string{"/cut", "/cut-chunked"} {
-					if out, _, code := r.curl(t, nil, v, r.url(path)); code != 18 && code != 92 && code != 56 {
+					if out, _, code := r.curl(t, nil, v, r.url(path)); code != 18 && code != 92 && code != 56 && !strings.Contains(out, "\n502 ") {
 						t.Errorf("%s %s: exit %d, %q", v, path, code, out)
 					}
 				}
@@ -181,11 +181,7 @@ func TestH2loadHasNoErrors(t *testing.T) {
 	overRoads(t, handler(app), func(t *testing.T, r *road) {
 		for _, args := range [][]string{{"-m", "1"}, {"-m", "16"}, {"-m", "16", "-d", data}, {"--h1", "-d", data}} {
 			const n = 4000
-			host := ":authority: " + r.host
-			if args[0] == "--h1" {
-				host = "Host: " + r.host
-			}
-			cmd := exec.Command(h2load, append(args, "-n", strconv.Itoa(n), "-c", "8", "-T", "15", "-H", host, "http://"+r.addr+"/")...)
+			cmd := exec.Command(h2load, append(args, "-n", strconv.Itoa(n), "-c", "8", "-T", "15", "--connect-to", r.addr, r.url("/"))...)
 			out, err := cmd.CombinedOutput()
 			want := fmt.Sprintf("%d total, %d started, %d done, %d succeeded, 0 failed, 0 errored, 0 timeout", n, n, n, n)
 			if err != nil || !bytes.Contains(out, []byte(want)) || !bytes.Contains(out, []byte(fmt.Sprintf("%d 2xx, 0 3xx, 0 4xx, 0 5xx", n))) {

@@ -85,7 +85,7 @@ func hostileApp(c net.Conn) {
 
 // linger keeps the connection for a moment, so that an end is not mistaken for the fault.
 func linger(c net.Conn) {
-	c.SetReadDeadline(time.Now().Add(2 * time.Second))
+	c.SetReadDeadline(time.Now().Add(300 * time.Millisecond))
 	io.Copy(io.Discard, c)
 }
 
@@ -181,6 +181,9 @@ func TestHostileAnswers(t *testing.T) {
 						Got1xxResponse: func(int, textproto.MIMEHeader) error { hints++; return nil },
 					}))
 					resp, err := l.client.Do(req)
+					if err != nil && c.cut && !errors.Is(err, context.DeadlineExceeded) {
+						continue // broken off before the head went out: an error, and no clean end
+					}
 					if err != nil {
 						t.Fatalf("%s: no answer: %v", method, err)
 					}
@@ -456,7 +459,8 @@ func oneTagged(t *testing.T, l *lane, mood, tag string) (answered bool, err erro
 	if bytes.Contains(b, []byte("FOREIGN")) || bytes.Contains(b, []byte("tag-")) && !bytes.Contains(b, []byte(tag)) {
 		return false, fmt.Errorf("%s %s: %d %.200q", method, mood, resp.StatusCode, b)
 	}
-	if (mood == "good" || mood == "chunked" || mood == "hints") && standIn == "" {
+	// What is not idempotent may have met a kept connection that its app closed just then, and is not sent twice.
+	if (mood == "good" || mood == "chunked" || mood == "hints") && (method == "GET" || method == "HEAD") && standIn == "" {
 		return false, fmt.Errorf("%s %s: %d %.200q, %s", method, mood, resp.StatusCode, b, resp.Header.Get("Relay-Error"))
 	}
 	return resp.StatusCode == 204, nil

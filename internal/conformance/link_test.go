@@ -133,6 +133,7 @@ func TestRequestsInAGapWait(t *testing.T) {
 // When nobody returns, the wait ends.
 func TestAgentGone(t *testing.T) {
 	needsBinary(t)
+	t.Parallel()
 	r := openRoad(t, handler(hello)(t))
 	l := r.lane(t, false)
 	l.get(t, "/before")
@@ -244,6 +245,7 @@ func TestAgentAsleep(t *testing.T) {
 	t.Parallel()
 	overRoads(t, handler(hello), func(t *testing.T, r *road) {
 		needsBinary(t)
+		t.Parallel()
 		l := r.lane(t, false)
 		l.get(t, "/before")
 		r.agent.signal(syscall.SIGSTOP)

@@ -92,10 +92,16 @@ func TestPartsOfAKnownLengthAreFlushed(t *testing.T) {
 	})
 }
 
-// The head of an answer goes out when the app sends it, long before the body.
+// The head of an answer goes out when the app sends it, long before the body, whatever it says about the body's length.
 func TestHeadArrivesBeforeTheBody(t *testing.T) {
 	proceed := make(chan bool)
 	app := func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/length" {
+			w.Header().Set("Content-Length", "4")
+		}
+		if r.URL.Path == "/close" {
+			w.Header().Set("Connection", "close")
+		}
 		w.WriteHeader(202)
 		w.(http.Flusher).Flush()
 		select {
@@ -106,13 +112,24 @@ func TestHeadArrivesBeforeTheBody(t *testing.T) {
 		io.WriteString(w, "body")
 	}
 	overLanes(t, handler(app), func(t *testing.T, l *lane) {
-		resp := l.do(t, l.request(t, "GET", "/", nil))
-		if resp.StatusCode != 202 {
-			t.Errorf("status %d", resp.StatusCode)
-		}
-		proceed <- true
-		if b, err := io.ReadAll(resp.Body); string(b) != "body" || err != nil {
-			t.Errorf("body %q, %v", b, err)
+		for _, target := range []string{"/chunked", "/length", "/close"} {
+			arrived := make(chan bool)
+			go func() {
+				select {
+				case <-arrived:
+				case <-time.After(soon):
+					t.Errorf("%s: the head did not arrive within %v", target, soon)
+				}
+				proceed <- true
+			}()
+			resp := l.do(t, l.request(t, "GET", target, nil))
+			close(arrived)
+			if resp.StatusCode != 202 {
+				t.Errorf("%s: status %d", target, resp.StatusCode)
+			}
+			if b, err := io.ReadAll(resp.Body); string(b) != "body" || err != nil {
+				t.Errorf("%s: body %q, %v", target, b, err)
+			}
 		}
 	})
 }
@@ -140,7 +157,7 @@ func TestLongPollIsAnsweredWhenTheAppAnswers(t *testing.T) {
 		select {
 		case a := <-answered:
 			t.Fatalf("answered %q before the app did", a)
-		case <-time.After(1500 * time.Millisecond): // there is no event for "nobody gave up"
+		case <-time.After(500 * time.Millisecond): // there is no event for "nobody gave up"
 		}
 		proceed <- true
 		if got := within(t, answered, "the answer"); got != "news" {

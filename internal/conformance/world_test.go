@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"log"
@@ -40,7 +41,8 @@ var relayBin string
 var standIn = os.Getenv("RELAY_ROAD")
 
 func TestMain(m *testing.M) {
-	log.SetOutput(io.Discard) // net/http's complaints about hostile peers are what we provoke here
+	flag.Set("test.parallel", "6") // what runs in parallel here waits for timers of the product, and costs nothing
+	log.SetOutput(io.Discard)      // net/http's complaints about hostile peers are what we provoke here
 	os.Exit(run(m))
 }
 
