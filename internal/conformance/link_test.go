@@ -65,7 +65,7 @@ func TestRestartBesideAHungAgent(t *testing.T) {
 	needsBinary(t)
 	r := openRoad(t, handler(hello)(t))
 	host, hung := r.host, r.agent
-	hung.signal(syscall.SIGSTOP)
+	hung.freeze(t)
 	r.agent = r.startAgent(t, r.app, "--takeover")
 	r.awaitOnline(t)
 	if r.host != host {
@@ -248,7 +248,7 @@ func TestAgentAsleep(t *testing.T) {
 		t.Parallel()
 		l := r.lane(t, false)
 		l.get(t, "/before")
-		r.agent.signal(syscall.SIGSTOP)
+		r.agent.freeze(t)
 		req, _ := http.NewRequestWithContext(t.Context(), "GET", r.url("/asleep"), nil)
 		started := time.Now()
 		resp, err := l.client.Do(req)

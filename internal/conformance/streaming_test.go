@@ -671,7 +671,7 @@ func TestSlowReader(t *testing.T) {
 		for _, c := range held {
 			defer c.Close()
 		}
-		if taken := sent.Load(); taken > 64<<20 {
+		if taken := sent.Load(); taken > 128<<20 { // most of it lies in the sockets of the kernel, a dozen of them
 			t.Errorf("%d MB were taken from the app for 4 visitors who read nothing", taken>>20)
 		}
 		if grown := l.memory(t) - before; grown > 64<<20 {

@@ -507,6 +507,22 @@ func (p *proc) forget() {
 
 func (p *proc) signal(s syscall.Signal) { p.cmd.Process.Signal(s) }
 
+// freeze stops the process, and returns when it stands still.
+func (p *proc) freeze(t *testing.T) {
+	t.Helper()
+	p.signal(syscall.SIGSTOP)
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.cmd.Process.Pid))
+		if err != nil {
+			t.Skip("a stopped process is told by /proc, which this system has not")
+		}
+		if _, rest, _ := strings.Cut(string(stat), ") "); strings.HasPrefix(rest, "T") {
+			return
+		}
+	}
+	t.Fatalf("%s does not stop", p.name)
+}
+
 // mayEnd: from now on the end of the process is no surprise.
 func (p *proc) mayEnd() {
 	p.mu.Lock()
