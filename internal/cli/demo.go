@@ -67,8 +67,8 @@ func runDemo(c *urfave.Context, e *env) error {
 	case c.Bool("once"):
 		return nil
 	}
-	t.invite(w)
 	listing.begin()
+	t.invite(w)
 	select {
 	case <-c.Context.Done():
 		return nil
@@ -232,21 +232,26 @@ func (t *teller) json(v any) {
 
 func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 
-// listing lists requests once the story is told; during it, the story tells.
+// listing lists the requests that come once the story is told; those of the story
+// are told there, even when their end is heard of late.
 type listing struct {
-	p  *printer
-	on atomic.Bool
+	p     *printer
+	since atomic.Pointer[time.Time]
 }
 
 func newListing(out io.Writer, asJSON bool) *listing {
 	return &listing{p: newPrinter(out, asJSON, "")}
 }
 
-func (l *listing) begin() { l.on.Store(true) }
+func (l *listing) begin() {
+	now := time.Now()
+	l.since.Store(&now)
+}
+
 func (l *listing) close() { l.p.close() }
 
 func (l *listing) exchange(x forward.Exchange) {
-	if l.on.Load() {
+	if since := l.since.Load(); since != nil && x.Time.After(*since) {
 		l.p.exchange(x)
 	}
 }

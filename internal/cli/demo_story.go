@@ -10,6 +10,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash"
 	"io"
 	mathrand "math/rand/v2"
 	"net/http"
@@ -17,6 +18,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -111,8 +113,7 @@ const uploadSize = 64 << 20
 func stepUpload(ctx context.Context, w *demoWorld) (string, error) {
 	var seed [32]byte
 	_, _ = rand.Read(seed[:])
-	sent := sha256.New()
-	body := io.TeeReader(io.LimitReader(mathrand.NewChaCha8(seed), uploadSize), sent)
+	body := &hashedBody{r: io.LimitReader(mathrand.NewChaCha8(seed), uploadSize), hash: sha256.New()}
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, w.url+"/upload", body)
 	if err != nil {
 		return "", err
@@ -135,10 +136,32 @@ func stepUpload(ctx context.Context, w *demoWorld) (string, error) {
 	if got.Bytes != uploadSize {
 		return "", fmt.Errorf("%d of %d bytes arrived", got.Bytes, uploadSize)
 	}
-	if got.SHA256 != hex.EncodeToString(sent.Sum(nil)) {
+	if got.SHA256 != body.sum() {
 		return "", errors.New("what arrived is not what was sent: the hashes differ")
 	}
 	return fmt.Sprintf("%d MiB, the same SHA-256 on both sides, %.0f MB/s", uploadSize>>20, uploadSize/1e6/took.Seconds()), nil
+}
+
+// hashedBody hashes what is read of it. The lock is for an answer that comes
+// while the body is still being sent.
+type hashedBody struct {
+	mu   sync.Mutex
+	r    io.Reader
+	hash hash.Hash
+}
+
+func (b *hashedBody) Read(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	n, err := b.r.Read(p)
+	b.hash.Write(p[:n])
+	return n, err
+}
+
+func (b *hashedBody) sum() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return hex.EncodeToString(b.hash.Sum(nil))
 }
 
 func stepWebSocket(ctx context.Context, w *demoWorld) (string, error) {
