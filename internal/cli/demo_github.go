@@ -61,7 +61,7 @@ func (h webhook) deliver(ctx context.Context, w *demoWorld) error {
 	}
 	defer func() { _ = res.Body.Close() }()
 	if res.StatusCode != http.StatusOK {
-		return fmt.Errorf("the answer was %s", answered(res))
+		return fmt.Errorf("the answer was %s", answered(res.StatusCode, res.Header))
 	}
 	var answer struct {
 		OK              bool
@@ -92,11 +92,11 @@ func (h webhook) deliver(ctx context.Context, w *demoWorld) error {
 }
 
 // answered is an answer in short, with the relay's reason when it has one.
-func answered(res *http.Response) string {
-	if code := res.Header.Get("Relay-Error"); code != "" {
-		return fmt.Sprintf("%d (%s)", res.StatusCode, code)
+func answered(status int, h http.Header) string {
+	if code := h.Get("Relay-Error"); code != "" {
+		return fmt.Sprintf("%d (%s)", status, code)
 	}
-	return fmt.Sprint(res.StatusCode)
+	return fmt.Sprint(status)
 }
 
 // newGUID makes an id such as GitHub gives to deliveries.

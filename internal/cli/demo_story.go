@@ -40,12 +40,12 @@ func stepServer(ctx context.Context, w *demoWorld) (string, error) {
 	if err := w.startServer(ctx); err != nil {
 		return "", err
 	}
-	body, res, err := w.get(ctx, w.ready.URL+"/readyz")
+	page, err := w.get(ctx, w.ready.URL+"/readyz")
 	if err != nil {
 		return "", err
 	}
-	if res.StatusCode != http.StatusOK || body != "ready\n" {
-		return "", fmt.Errorf("%s/readyz answered %s", w.ready.URL, answered(res))
+	if page.status != http.StatusOK || page.body != "ready\n" {
+		return "", fmt.Errorf("%s/readyz answered %s", w.ready.URL, page)
 	}
 	detail := "serves " + w.ready.URL
 	if w.o.choose && w.ready.HTTPAddr != w.o.addr {
@@ -55,15 +55,16 @@ func stepServer(ctx context.Context, w *demoWorld) (string, error) {
 }
 
 func stepAgent(ctx context.Context, w *demoWorld) (string, error) {
-	if err := w.startAgent(ctx); err != nil {
+	var err error
+	if w.url, err = w.startAgent(ctx); err != nil {
 		return "", err
 	}
-	body, res, err := w.get(ctx, w.url+"/")
+	page, err := w.get(ctx, w.url+"/")
 	if err != nil {
 		return "", err
 	}
-	if res.StatusCode != http.StatusOK || !strings.Contains(body, "this is the app on "+w.receiver.addr) {
-		return "", fmt.Errorf("%s/ answered %s", w.url, answered(res))
+	if page.status != http.StatusOK || !strings.Contains(page.body, "this is the app on "+w.receiver.addr) {
+		return "", fmt.Errorf("%s/ answered %s", w.url, page)
 	}
 	return fmt.Sprintf("%s reaches the receiver on %s", w.url, w.receiver.addr), nil
 }
@@ -99,7 +100,7 @@ func stepForged(ctx context.Context, w *demoWorld) (string, error) {
 	}
 	defer func() { _ = res.Body.Close() }()
 	if res.StatusCode != http.StatusUnauthorized || res.Header.Get("Relay-Error") != "" {
-		return "", fmt.Errorf("the answer was %s, not the receiver's 401", answered(res))
+		return "", fmt.Errorf("the answer was %s, not the receiver's 401", answered(res.StatusCode, res.Header))
 	}
 	if _, ok := w.receiver.delivered(h.id); ok {
 		return "", errors.New("the receiver took it")
@@ -126,7 +127,7 @@ func stepUpload(ctx context.Context, w *demoWorld) (string, error) {
 	}
 	defer func() { _ = res.Body.Close() }()
 	if res.StatusCode != http.StatusOK {
-		return "", fmt.Errorf("the answer was %s", answered(res))
+		return "", fmt.Errorf("the answer was %s", answered(res.StatusCode, res.Header))
 	}
 	var got uploaded
 	if err := json.NewDecoder(io.LimitReader(res.Body, 1<<20)).Decode(&got); err != nil {
@@ -211,7 +212,7 @@ func stepEvents(ctx context.Context, w *demoWorld) (string, error) {
 	}
 	defer func() { _ = res.Body.Close() }()
 	if res.StatusCode != http.StatusOK || res.Header.Get("Content-Type") != "text/event-stream" {
-		return "", fmt.Errorf("the answer was %s", answered(res))
+		return "", fmt.Errorf("the answer was %s", answered(res.StatusCode, res.Header))
 	}
 	lines := bufio.NewScanner(res.Body)
 	var slowest time.Duration
@@ -243,17 +244,17 @@ func stepEvents(ctx context.Context, w *demoWorld) (string, error) {
 func stepAway(ctx context.Context, w *demoWorld) (string, error) {
 	w.stopAgent()
 	began := time.Now()
-	_, res, err := w.get(ctx, w.url+"/")
+	page, err := w.get(ctx, w.url+"/")
 	if err != nil {
 		return "", err
 	}
 	waited := time.Since(began)
-	if res.StatusCode != http.StatusServiceUnavailable || res.Header.Get("Relay-Error") != "agent_away" {
-		return "", fmt.Errorf("the answer was %s, not 503 (agent_away)", answered(res))
+	if page.status != http.StatusServiceUnavailable || page.header.Get("Relay-Error") != "agent_away" {
+		return "", fmt.Errorf("the answer was %s, not 503 (agent_away)", page)
 	}
-	after, err := strconv.Atoi(res.Header.Get("Retry-After"))
+	after, err := strconv.Atoi(page.header.Get("Retry-After"))
 	if err != nil || after < 1 {
-		return "", fmt.Errorf("the 503 has the Retry-After %q", res.Header.Get("Retry-After"))
+		return "", fmt.Errorf("the 503 has the Retry-After %q", page.header.Get("Retry-After"))
 	}
 	if waited < demoHold*9/10 {
 		return "", fmt.Errorf("the request was not held for the agent: the answer came after %s", duration(waited))
@@ -297,33 +298,46 @@ func stepBack(ctx context.Context, w *demoWorld) (string, error) {
 		}
 		return "", fmt.Errorf("the request was not held: %w", err)
 	}
-	if err := w.startAgent(ctx); err != nil {
+	before := time.Since(began)
+	again, err := w.startAgent(ctx)
+	if err != nil {
 		cancel()
-		<-arrived
-		return "", err
+		return "", errors.Join(err, <-arrived)
 	}
 	if err := <-arrived; err != nil {
 		return "", fmt.Errorf("a request that waited for the agent: %w", err)
 	}
-	return fmt.Sprintf("the same URL; a webhook that came %s before the agent was held, then delivered", duration(time.Since(began))), nil
+	if again != w.url {
+		return "", fmt.Errorf("the agent came back as %s", again)
+	}
+	return fmt.Sprintf("the same URL; a webhook that came %s before it was held, then delivered", duration(before)), nil
 }
 
+// page is an answer that was read to its end.
+type page struct {
+	status int
+	header http.Header
+	body   string
+}
+
+func (p page) String() string { return answered(p.status, p.header) }
+
 // get fetches a page as a visitor.
-func (w *demoWorld) get(ctx context.Context, u string) (string, *http.Response, error) {
+func (w *demoWorld) get(ctx context.Context, u string) (page, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u, nil)
 	if err != nil {
-		return "", nil, err
+		return page{}, err
 	}
 	res, err := w.visitor.Do(req)
 	if err != nil {
-		return "", nil, plain(err)
+		return page{}, plain(err)
 	}
 	defer func() { _ = res.Body.Close() }()
 	body, err := io.ReadAll(io.LimitReader(res.Body, 1<<20))
 	if err != nil {
-		return "", nil, fmt.Errorf("the answer ended too early: %w", err)
+		return page{}, fmt.Errorf("the answer ended too early: %w", err)
 	}
-	return string(body), res, nil
+	return page{res.StatusCode, res.Header, string(body)}, nil
 }
 
 // plain takes the URL from an error of net/http: the story names it already.

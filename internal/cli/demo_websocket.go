@@ -198,7 +198,7 @@ func (c *wsClient) handshake(u *url.URL) error {
 	_ = res.Body.Close() // of a 101: nothing
 	switch {
 	case res.StatusCode != http.StatusSwitchingProtocols:
-		return fmt.Errorf("the handshake was answered with %s", answered(res))
+		return fmt.Errorf("the handshake was answered with %s", answered(res.StatusCode, res.Header))
 	case res.Header.Get("Sec-WebSocket-Accept") != acceptKey(key):
 		return errors.New("the handshake has a wrong Sec-WebSocket-Accept")
 	}

@@ -137,8 +137,9 @@ func freeAddr(addr string) string {
 	return net.JoinHostPort(host, "0")
 }
 
-// startAgent starts an agent for the receiver and returns when it is online.
-func (w *demoWorld) startAgent(ctx context.Context) error {
+// startAgent starts an agent for the receiver and returns its public URL when it
+// is online.
+func (w *demoWorld) startAgent(ctx context.Context) (publicURL string, err error) {
 	online := make(chan client.Online, 1)
 	onEvent := func(ev client.Event) {
 		if on, ok := ev.(client.Online); ok {
@@ -154,21 +155,23 @@ func (w *demoWorld) startAgent(ctx context.Context) error {
 	})
 	ln := agent.Listen(client.Spec{Hint: hintOf(w.receiver.addr)})
 	life, stop := context.WithCancel(context.WithoutCancel(ctx))
-	ended := make(chan error, 1)
+	var failed error
+	ended := make(chan struct{})
 	go func() {
-		ended <- serve(life, agent, ln, forward.Options{Addr: w.receiver.addr, OnExchange: w.o.onExchange, Log: w.o.log})
+		defer close(ended)
+		failed = serve(life, agent, ln, forward.Options{Addr: w.receiver.addr, OnExchange: w.o.onExchange, Log: w.o.log})
 	}()
-	var once sync.Once
-	w.stopAgent = func() { once.Do(func() { stop(); <-ended }) }
+	w.stopAgent = func() {
+		stop()
+		<-ended
+	}
 	select {
 	case on := <-online:
-		w.url = on.URL
-		return nil
-	case err := <-ended:
-		w.stopAgent = func() {}
+		return on.URL, nil
+	case <-ended:
 		stop()
-		return fmt.Errorf("the agent ended: %w", err)
+		return "", fmt.Errorf("the agent ended: %w", failed)
 	case <-ctx.Done():
-		return fmt.Errorf("the agent did not come online: %w", ctx.Err())
+		return "", fmt.Errorf("the agent did not come online: %w", ctx.Err())
 	}
 }
