@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"time"
@@ -144,14 +145,29 @@ func (s *Server) httpServer() *http.Server {
 	}
 }
 
+const (
+	trimEvery = 5 * time.Second
+	trimAt    = 500 // sessions
+)
+
 // housekeep does what is due now and then.
 func (s *Server) housekeep(ctx context.Context) {
 	t := time.NewTicker(time.Hour)
 	defer t.Stop()
+	trim := time.NewTicker(trimEvery)
+	defer trim.Stop()
+	sessions := 0
 	for {
 		select {
 		case <-ctx.Done():
 			return
+		case <-trim.C:
+			// A burst of agents leaves garbage of about the size of what stays.
+			n := s.gate.Sessions()
+			if n > sessions+trimAt || n < sessions/2-trimAt {
+				debug.FreeOSMemory()
+				sessions = n
+			}
 		case now := <-t.C:
 			if err := s.store.PurgeResumes(ctx, now); err != nil {
 				s.log.Warn("purge resume secrets", "err", err)

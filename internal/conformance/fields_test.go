@@ -16,9 +16,11 @@ import (
 func TestEveryMethodPasses(t *testing.T) {
 	book := newLedger()
 	overLanes(t, book.open, func(t *testing.T, l *lane) {
-		for _, method := range []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "QUERY", "PROPFIND", "PROPPATCH", "MKCOL",
+		for _, method := range []string{
+			"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "QUERY", "PROPFIND", "PROPPATCH", "MKCOL",
 			"COPY", "MOVE", "LOCK", "UNLOCK", "REPORT", "SEARCH", "PURGE", "LINK", "UNLINK", "M-SEARCH", "NOTIFY", "SUBSCRIBE", "BREW", "get", "x",
-			"VERSION-CONTROL", "A!#$%&'*+-.^_`|~9"} {
+			"VERSION-CONTROL", "A!#$%&'*+-.^_`|~9",
+		} {
 			for _, content := range []string{"", "a body"} {
 				var body io.Reader
 				if content != "" {
@@ -86,11 +88,13 @@ func TestFramingIsKept(t *testing.T) {
 	})
 }
 
-var rawTargets = []string{"/", "//x", "//evil.com/x", "/a//b///c", "/..", "/../../etc/passwd", "/a/./b/../c", "/%2e%2e/%2E%2E", "/%2F%2f", "/%00", "/a%00b",
+var rawTargets = []string{
+	"/", "//x", "//evil.com/x", "/a//b///c", "/..", "/../../etc/passwd", "/a/./b/../c", "/%2e%2e/%2E%2E", "/%2F%2f", "/%00", "/a%00b",
 	`/a\b`, `/\..\`, "/a;b=c;d", "/a,b", "/:80", "/@host", "/~u", "/a+b", "/a%20b", "/a%25b", "/%7Euser", "/%C3%A9", "/\xc3\xa9", "/\xe9\xff", "/%e2%82%ac",
 	"/a|b", `/a"b`, "/<script>", "/{a}", "/[a]", "/a^b", "/a`b", "/?", "/a?", "/??", "/?a=1;b=2", "/?a=%zz&b=%", "/?a=%", "/?a=b&a=c&&=&b", "/?q=a+b%20c",
 	"/?url=http://x/y?z#", "/?\xc3\xa9=\xff", `/?a="<>\^{}|`, "/?a=/../..", "/a?b?c=d/e", "/a=b&c", "/.well-known/x", "/%", "/a%zz", "/%u0041",
-	"/" + strings.Repeat("long/", 1500) + "?" + strings.Repeat("a=b&", 1500)}
+	"/" + strings.Repeat("long/", 1500) + "?" + strings.Repeat("a=b&", 1500),
+}
 
 func TestTargetsPassByteForByte(t *testing.T) {
 	book := newLedger()
@@ -140,13 +144,38 @@ func TestTargetsPassByteForByteFromH2(t *testing.T) {
 func TestRequestFieldsPass(t *testing.T) {
 	long8k := "session=" + strings.Repeat("0123456789abcdef", 512)
 	fields := [][2]string{
-		{"X-Repeat", "one"}, {"X-Other", "between"}, {"X-Repeat", "two"}, {"X-Repeat", ""}, {"X-Repeat", "one"}, {"X-Empty", ""},
-		{"X-Latin", "caf\xe9 \xff\x80"}, {"X-Utf", "é€😀"}, {"X-Inner", "a  b\tc"}, {"X-Quotes", `"a, b"; c="d\"e"`}, {"X-Comma", "a, b,c , d"},
-		{"Cookie", long8k}, {"Accept", "text/html;q=0.9, */*;q=0.1"}, {"Accept-Encoding", "br;q=1.0, gzip;q=0.8, *;q=0.1"},
-		{"Authorization", "Basic dTpw"}, {"User-Agent", ""}, {"If-None-Match", `W/"a", "b"`}, {"Range", "bytes=0-1"}, {"Referer", "http://x/y?z"},
-		{"Origin", "null"}, {"Date", "Tue, 15 Nov 1994 08:12:31 GMT"}, {"Via", "1.0 fred"}, {"Cache-Control", "no-cache"}, {"Pragma", "no-cache"},
-		{"X-" + strings.Repeat("Long", 100), "x"}, {"X.Dots_and-all!#$%&'*+^`|~", "legal name"}, {"Max-Forwards", "10"}, {"Content-Type", "text/plain; charset=\"x\""},
-		{"Content-Language", "de"}, {"Traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"}, {"Early-Data", "1"}, {"Upgrade-Insecure-Requests", "1"},
+		{"X-Repeat", "one"},
+		{"X-Other", "between"},
+		{"X-Repeat", "two"},
+		{"X-Repeat", ""},
+		{"X-Repeat", "one"},
+		{"X-Empty", ""},
+		{"X-Latin", "caf\xe9 \xff\x80"},
+		{"X-Utf", "é€😀"},
+		{"X-Inner", "a  b\tc"},
+		{"X-Quotes", `"a, b"; c="d\"e"`},
+		{"X-Comma", "a, b,c , d"},
+		{"Cookie", long8k},
+		{"Accept", "text/html;q=0.9, */*;q=0.1"},
+		{"Accept-Encoding", "br;q=1.0, gzip;q=0.8, *;q=0.1"},
+		{"Authorization", "Basic dTpw"},
+		{"User-Agent", ""},
+		{"If-None-Match", `W/"a", "b"`},
+		{"Range", "bytes=0-1"},
+		{"Referer", "http://x/y?z"},
+		{"Origin", "null"},
+		{"Date", "Tue, 15 Nov 1994 08:12:31 GMT"},
+		{"Via", "1.0 fred"},
+		{"Cache-Control", "no-cache"},
+		{"Pragma", "no-cache"},
+		{"X-" + strings.Repeat("Long", 100), "x"},
+		{"X.Dots_and-all!#$%&'*+^`|~", "legal name"},
+		{"Max-Forwards", "10"},
+		{"Content-Type", "text/plain; charset=\"x\""},
+		{"Content-Language", "de"},
+		{"Traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"},
+		{"Early-Data", "1"},
+		{"Upgrade-Insecure-Requests", "1"},
 	}
 	book := newLedger()
 	overRoads(t, book.open, func(t *testing.T, r *road) {
@@ -214,13 +243,38 @@ func TestCookieCrumbsAreJoined(t *testing.T) {
 // Answers: every field the app sends, as often and in the order it sends it, and nothing made up but the request id.
 func TestResponseFieldsPass(t *testing.T) {
 	fields := [][2]string{
-		{"Content-Type", "text/html"}, {"Set-Cookie", "a=1; Path=/; HttpOnly"}, {"X-Other", "between"}, {"Set-Cookie", "b=2"}, {"Set-Cookie", "a=3; Secure"},
-		{"Vary", "Accept"}, {"Vary", "Cookie"}, {"X-Empty", ""}, {"X-Latin", "caf\xe9 \xff\x80"}, {"X-Utf", "é€😀"}, {"X-Inner", "a  b\tc"},
-		{"WWW-Authenticate", `Basic realm="a"`}, {"WWW-Authenticate", `Digest realm="b", nonce="c"`}, {"Link", "</a>; rel=x, </b>; rel=y"}, {"Link", "</c>"},
-		{"ETag", `W/"x"`}, {"Location", "http://other.example/%zz?a;b"}, {"Server", "app/1.0"}, {"Date", "Tue, 15 Nov 1994 08:12:31 GMT"},
-		{"Last-Modified", "yesterday"}, {"Cache-Control", "no-store"}, {"Content-Encoding", "x-odd"}, {"Strict-Transport-Security", "max-age=1"},
-		{"Content-Security-Policy", "default-src 'self'"}, {"Access-Control-Allow-Origin", "*"}, {"Refresh", "0; url=/x"}, {"X-Long", strings.Repeat("v", 30_000)},
-		{"Retry-After", "1"}, {"Via", "1.1 app"}, {"Alt-Svc", "clear"}, {"Age", "1"}, {"X.Dots_and-all!#$%&'*+^`|~", "legal"},
+		{"Content-Type", "text/html"},
+		{"Set-Cookie", "a=1; Path=/; HttpOnly"},
+		{"X-Other", "between"},
+		{"Set-Cookie", "b=2"},
+		{"Set-Cookie", "a=3; Secure"},
+		{"Vary", "Accept"},
+		{"Vary", "Cookie"},
+		{"X-Empty", ""},
+		{"X-Latin", "caf\xe9 \xff\x80"},
+		{"X-Utf", "é€😀"},
+		{"X-Inner", "a  b\tc"},
+		{"WWW-Authenticate", `Basic realm="a"`},
+		{"WWW-Authenticate", `Digest realm="b", nonce="c"`},
+		{"Link", "</a>; rel=x, </b>; rel=y"},
+		{"Link", "</c>"},
+		{"ETag", `W/"x"`},
+		{"Location", "http://other.example/%zz?a;b"},
+		{"Server", "app/1.0"},
+		{"Date", "Tue, 15 Nov 1994 08:12:31 GMT"},
+		{"Last-Modified", "yesterday"},
+		{"Cache-Control", "no-store"},
+		{"Content-Encoding", "x-odd"},
+		{"Strict-Transport-Security", "max-age=1"},
+		{"Content-Security-Policy", "default-src 'self'"},
+		{"Access-Control-Allow-Origin", "*"},
+		{"Refresh", "0; url=/x"},
+		{"X-Long", strings.Repeat("v", 30_000)},
+		{"Retry-After", "1"},
+		{"Via", "1.1 app"},
+		{"Alt-Svc", "clear"},
+		{"Age", "1"},
+		{"X.Dots_and-all!#$%&'*+^`|~", "legal"},
 	}
 	app := func(c net.Conn) {
 		r := bufio.NewReader(c)

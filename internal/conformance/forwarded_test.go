@@ -69,15 +69,19 @@ func TestForwardedFieldsAreSet(t *testing.T) {
 }
 
 func TestForwardedFieldsCannotBeMadeUp(t *testing.T) {
-	names := []string{"X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Forwarded-Port", "X-Forwarded-Prefix", "X-Forwarded-Server",
+	names := []string{
+		"X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Forwarded-Port", "X-Forwarded-Prefix", "X-Forwarded-Server",
 		"X-Forwarded-By", "X-Forwarded-Scheme", "X-Forwarded-Ssl", "X-Forwarded-Uri", "X-Forwarded-User", "X-Forwarded-Anything", "Forwarded", "X-Real-IP",
-		"True-Client-IP", "CF-Connecting-IP", "Relay-Request-Id", "Relay-Error", "Relay-User", "Relay-Anything"}
+		"True-Client-IP", "CF-Connecting-IP", "Relay-Request-Id", "Relay-Error", "Relay-User", "Relay-Anything",
+	}
 	book := newLedger()
 	overRoads(t, book.open, func(t *testing.T, r *road) {
 		needsBinary(t)
 		for _, name := range names {
-			forms := []string{name, strings.ToLower(name), strings.ToUpper(name), strings.ReplaceAll(name, "-", "_"),
-				strings.Replace(name, "-", "_", 1), strings.ToUpper(strings.ReplaceAll(name, "-", "_"))}
+			forms := []string{
+				name, strings.ToLower(name), strings.ToUpper(name), strings.ReplaceAll(name, "-", "_"),
+				strings.Replace(name, "-", "_", 1), strings.ToUpper(strings.ReplaceAll(name, "-", "_")),
+			}
 			for _, form := range forms {
 				for _, connection := range []string{"", "Connection: " + name, "Connection: keep-alive, " + strings.ToLower(form)} {
 					w := r.wire(t)

@@ -48,11 +48,15 @@ func TestGitCloneAndPush(t *testing.T) {
 		home := t.TempDir()
 		run := func(dir string, args ...string) string {
 			t.Helper()
-			cmd := exec.Command(git, append([]string{"-c", "http.curloptResolve=" + r.host + ":127.0.0.1",
-				"-c", "http.postBuffer=65536", "-c", "init.defaultBranch=main", "-c", "protocol.version=2"}, args...)...)
+			cmd := exec.Command(git, append([]string{
+				"-c", "http.curloptResolve=" + r.host + ":127.0.0.1",
+				"-c", "http.postBuffer=65536", "-c", "init.defaultBranch=main", "-c", "protocol.version=2",
+			}, args...)...)
 			cmd.Dir = dir
-			cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + home, "GIT_CONFIG_NOSYSTEM=1", "GIT_TERMINAL_PROMPT=0", "GIT_AUTHOR_NAME=a",
-				"GIT_AUTHOR_EMAIL=a@example.com", "GIT_COMMITTER_NAME=a", "GIT_COMMITTER_EMAIL=a@example.com"}
+			cmd.Env = []string{
+				"PATH=" + os.Getenv("PATH"), "HOME=" + home, "GIT_CONFIG_NOSYSTEM=1", "GIT_TERMINAL_PROMPT=0", "GIT_AUTHOR_NAME=a",
+				"GIT_AUTHOR_EMAIL=a@example.com", "GIT_COMMITTER_NAME=a", "GIT_COMMITTER_EMAIL=a@example.com",
+			}
 			out, err := cmd.CombinedOutput()
 			if err != nil {
 				t.Fatalf("git %s: %v\n%s", strings.Join(args, " "), err, out)

@@ -184,7 +184,8 @@ func TestGRPCErrors(t *testing.T) {
 		}
 		// A status after messages.
 		s, err := c.StreamingOutputCall(grpcContext(t), &testpb.StreamingOutputCallRequest{
-			ResponseParameters: []*testpb.ResponseParameters{{Size: 10}, {Size: 20}}, ResponseStatus: &testpb.EchoStatus{Code: int32(codes.DataLoss), Message: "midway"}})
+			ResponseParameters: []*testpb.ResponseParameters{{Size: 10}, {Size: 20}}, ResponseStatus: &testpb.EchoStatus{Code: int32(codes.DataLoss), Message: "midway"},
+		})
 		if err != nil {
 			t.Fatal(err)
 		}

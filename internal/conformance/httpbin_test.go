@@ -43,9 +43,11 @@ func binCases() []binCase {
 	}
 
 	// Pages and documents.
-	for _, target := range []string{"/", "/encoding/utf8", "/forms/post", "/html", "/json", "/xml", "/robots.txt", "/deny", "/hostname",
+	for _, target := range []string{
+		"/", "/encoding/utf8", "/forms/post", "/html", "/json", "/xml", "/robots.txt", "/deny", "/hostname",
 		"/version", "/env", "/uuid", "/ip", "/ip?format=text", "/headers", "/user-agent", "/no/such/page", "/favicon.ico", "/brotli",
-		"/image/png", "/image/jpeg", "/image/webp", "/image/svg", "/image/avif", "/image/nope"} {
+		"/image/png", "/image/jpeg", "/image/webp", "/image/svg", "/image/avif", "/image/nope",
+	} {
 		add("GET", target)
 		add("HEAD", target)
 	}
@@ -85,9 +87,11 @@ func binCases() []binCase {
 	send("POST", "/post", "text/plain", string(pattern(1<<20+1))) // above go-httpbin's limit
 
 	// Status codes. 101 is not asked for here: unasked it must become 502, see hostile_test.go.
-	for _, code := range []int{100, 102, 103, 200, 201, 202, 203, 204, 205, 206, 207, 208, 226, 300, 301, 302, 303, 304, 305, 307, 308, 400,
+	for _, code := range []int{
+		100, 102, 103, 200, 201, 202, 203, 204, 205, 206, 207, 208, 226, 300, 301, 302, 303, 304, 305, 307, 308, 400,
 		401, 402, 403, 404, 405, 406, 407, 408, 409, 410, 411, 412, 413, 414, 415, 416, 417, 418, 421, 422, 425, 426, 428, 429, 431, 451,
-		499, 500, 501, 502, 503, 504, 505, 507, 508, 511, 520, 599} {
+		499, 500, 501, 502, 503, 504, 505, 507, 508, 511, 520, 599,
+	} {
 		add("GET", fmt.Sprintf("/status/%d", code))
 	}
 	add("POST", "/status/204")
@@ -131,9 +135,11 @@ func binCases() []binCase {
 	add("GET", "/range/2000000")
 
 	// Redirects, links, cookies.
-	for _, target := range []string{"/redirect/1", "/redirect/3", "/redirect/3?absolute=true", "/relative-redirect/2", "/absolute-redirect/2",
+	for _, target := range []string{
+		"/redirect/1", "/redirect/3", "/redirect/3?absolute=true", "/relative-redirect/2", "/absolute-redirect/2",
 		"/redirect-to?url=http%3A%2F%2Fexample.com%2F%3Fa%3Db&status_code=307", "/redirect-to?url=/get", "/redirect-to", "/redirect/0",
-		"/links/3", "/links/5/2", "/cookies/set?a=b", "/cookies/delete?a=b", "/cookies/set?a=b&attr[SameSite]=lax&attr[Path]=/x"} {
+		"/links/3", "/links/5/2", "/cookies/set?a=b", "/cookies/delete?a=b", "/cookies/set?a=b&attr[SameSite]=lax&attr[Path]=/x",
+	} {
 		add("GET", target)
 	}
 	add("GET", "/cookies", "Cookie: a=b; c=d")

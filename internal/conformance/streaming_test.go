@@ -386,8 +386,10 @@ func TestRanges(t *testing.T) {
 
 // An answer that ends with the connection (HTTP/1.0 apps: python -m http.server) is whole when the connection ends well.
 func TestAnswersThatEndWithTheConnection(t *testing.T) {
-	heads := []string{"HTTP/1.0 200 OK\r\n\r\n", "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n", "HTTP/1.1 200 OK\r\n\r\n",
-		"HTTP/1.0 200 OK\r\nContent-Length: 300000\r\n\r\n"}
+	heads := []string{
+		"HTTP/1.0 200 OK\r\n\r\n", "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n", "HTTP/1.1 200 OK\r\n\r\n",
+		"HTTP/1.0 200 OK\r\nContent-Length: 300000\r\n\r\n",
+	}
 	app := func(c net.Conn) {
 		var mu sync.Mutex
 		s := readRequest(bufio.NewReader(c), func(*sighting) {}, &mu)

@@ -327,8 +327,10 @@ func (r *road) awaitOnline(t *testing.T) {
 func (r *road) env(who string) []string {
 	home := filepath.Join(r.home, who)
 	os.MkdirAll(home, 0o755)
-	env := []string{"PATH=" + os.Getenv("PATH"), "HOME=" + home, "TMPDIR=" + os.TempDir(),
-		"XDG_STATE_HOME=" + filepath.Join(home, "state"), "XDG_CONFIG_HOME=" + filepath.Join(home, "config")}
+	env := []string{
+		"PATH=" + os.Getenv("PATH"), "HOME=" + home, "TMPDIR=" + os.TempDir(),
+		"XDG_STATE_HOME=" + filepath.Join(home, "state"), "XDG_CONFIG_HOME=" + filepath.Join(home, "config"),
+	}
 	if who != "server" {
 		env = append(env, "RELAY_SERVER="+r.serverURL(), "RELAY_TOKEN="+r.token)
 	}

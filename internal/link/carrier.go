@@ -123,7 +123,6 @@ func (l *Link) next() error {
 
 // receive reads the n bytes of a data frame into s, or nowhere.
 func (l *Link) receive(s *Stream, n int) error {
-	var junk [1 << 10]byte
 	for n > 0 {
 		var buf []byte
 		if s != nil {
@@ -136,21 +135,27 @@ func (l *Link) receive(s *Stream, n int) error {
 			buf = s.in.space(n)
 			s.mu.Unlock()
 		} else {
-			buf = junk[:min(n, len(junk))]
+			m, err := l.discard(n)
+			if err != nil {
+				return err
+			}
+			n -= m
+			continue
 		}
 		m, err := l.readSome(buf)
-		if s != nil {
-			s.mu.Lock()
-			if s.settled {
-				s.in = chunks{} // dropped meanwhile: this one too
-				s.mu.Unlock()
-				s = nil
-			} else {
-				s.in.filled(m)
-				l.holds(int64(m))
-				s.canRd.Signal()
-				s.mu.Unlock()
-			}
+		s.mu.Lock()
+		settled := s.settled
+		if settled {
+			s.in = chunks{} // dropped meanwhile: this one too
+		} else {
+			s.in.filled(m)
+			s.turn(!l.server)
+			l.holds(int64(m))
+			s.canRd.Signal()
+		}
+		s.mu.Unlock()
+		if settled {
+			s = nil
 		}
 		n -= m
 		if err != nil {
@@ -158,6 +163,13 @@ func (l *Link) receive(s *Stream, n int) error {
 		}
 	}
 	return nil
+}
+
+// discard reads up to n bytes that nobody wants.
+func (l *Link) discard(n int) (int, error) {
+	junk := smallChunks.Get().(*chunk)
+	defer smallChunks.Put(junk)
+	return l.readSome(junk.buf[:min(n, len(junk.buf))])
 }
 
 // readSome reads from the current binary message, or waits for the next one.
@@ -210,7 +222,7 @@ func (l *Link) blame(err error) error {
 			l.w.flushLast()
 		}
 	}
-	l.log.Warn("link closed", "reason", err)
+	l.log.Warn("link closed", "peer", l.ws.RemoteAddr(), "reason", err)
 	return l.closeLater(err)
 }
 
@@ -236,9 +248,6 @@ type writer struct {
 	pings   []pingMsg // at most maxPings
 	sending bool
 	closed  bool
-	// For crowded.
-	last     time.Time
-	interval time.Duration
 }
 
 type pingMsg struct {
@@ -254,7 +263,6 @@ var outBuffers = sync.Pool{New: func() any { b := make([]byte, 0, bufferSize); r
 func (w *writer) init(l *Link) {
 	w.l = l
 	w.space.L = &w.mu
-	w.interval = 10 * crowdedBelow
 }
 
 // Write takes a frame header from yamux; it has no bodies to send. Only closing
@@ -317,9 +325,9 @@ func (w *writer) data(id uint32, prefix, p []byte, bulk bool) error {
 		return nil
 	}
 	w.sending = true
-	crowded := w.crowded()
 	w.mu.Unlock()
-	if crowded {
+	if w.l.turns.Load() > crowd {
+		// Others are about to write: let several frames leave as one message.
 		go w.sendSoon()
 		return nil
 	}
@@ -327,19 +335,8 @@ func (w *writer) data(id uint32, prefix, p []byte, bulk bool) error {
 	return nil
 }
 
-// crowdedBelow: a link that sends more often than this is worth waiting for, so
-// that several frames leave as one message.
-const crowdedBelow = 120 * time.Microsecond
-
-// crowded tells whether others are likely to write in a moment; mu is held.
-func (w *writer) crowded() bool {
-	now := time.Now()
-	since := now.Sub(w.last)
-	w.last = now
-	// A smoothed interval: one slow message does not make a quiet link.
-	w.interval += (min(since, 10*crowdedBelow) - w.interval) / 8
-	return w.interval < crowdedBelow
-}
+// crowd is how many exchanges must be under way for a frame to wait for others.
+const crowd = 3
 
 // sendSoon lets whoever is about to write do so first.
 func (w *writer) sendSoon() {

@@ -228,18 +228,21 @@ func (l *Link) outgoing(hdr []byte) bool {
 		s = newStream(l, id)
 		l.streams[id] = s
 	}
-	if typ == typeWindow {
-		// yamux's own credit stays in reserve: the carrier grants it.
-		binary.BigEndian.PutUint32(hdr[8:], 0)
-		if flags == 0 {
-			return false
-		}
+	if typ == typeWindow && flags == 0 {
+		return false // yamux's own credit: the carrier grants it
 	}
 	if s == nil {
 		return false // the stream was reset: its late FIN or RST says nothing new
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if typ == typeWindow {
+		var more int64
+		if flags&(flagSYN|flagACK) != 0 && flags&(flagFIN|flagRST) == 0 {
+			more = s.start()
+		}
+		binary.BigEndian.PutUint32(hdr[8:], uint32(more))
+	}
 	if flags&flagFIN != 0 {
 		if s.over {
 			flags = flags&^flagFIN | flagRST

@@ -69,6 +69,7 @@ type Link struct {
 	lastRead  atomic.Int64 // Unix ms of the last byte read
 	lastWrite atomic.Int64 // Unix ms of the last completed write
 	bulk      atomic.Int32 // streams that move much just now
+	turns     atomic.Int32 // streams on which an answer is outstanding
 	buffered  atomic.Int64 // received bytes that no reader took yet
 	loaned    atomic.Int64 // credit granted beyond each stream's first window
 	lost      atomic.Bool  // no stream can go on
@@ -94,7 +95,7 @@ type Link struct {
 
 // bufferSize is the size of the WebSocket write buffers. One message must fit
 // with its masking, else gorilla splits it into fragments of a syscall each.
-const bufferSize = 72 << 10
+const bufferSize = 104 << 10
 
 var writeBuffers = &sync.Pool{}
 
@@ -103,9 +104,12 @@ var writeBuffers = &sync.Pool{}
 func Accept(w http.ResponseWriter, r *http.Request, welcome http.Header, o Options) (*Link, error) {
 	u := websocket.Upgrader{
 		HandshakeTimeout: 10 * time.Second,
-		WriteBufferPool:  writeBuffers,
-		WriteBufferSize:  bufferSize,
-		Subprotocols:     []string{protocol.Subprotocol},
+		// A buffer of its own lets go of net/http's connection with all its
+		// buffers. It may be small: the socket reads ahead.
+		ReadBufferSize:  512,
+		WriteBufferPool: writeBuffers,
+		WriteBufferSize: bufferSize,
+		Subprotocols:    []string{protocol.Subprotocol},
 		// An agent is no browser: one that sends Origin is refused.
 		CheckOrigin: func(r *http.Request) bool { return r.Header.Get("Origin") == "" },
 	}
@@ -145,7 +149,7 @@ func Dial(ctx context.Context, d DialOptions, o Options) (*Link, http.Header, er
 		NetDialContext:   aheadOf(d.DialContext),
 		Proxy:            d.Proxy,
 		HandshakeTimeout: 15 * time.Second,
-		ReadBufferSize:   4 << 10, // the socket reads ahead
+		ReadBufferSize:   512, // the socket reads ahead
 		WriteBufferSize:  bufferSize,
 		WriteBufferPool:  writeBuffers,
 		Subprotocols:     []string{protocol.Subprotocol},
@@ -209,23 +213,12 @@ func start(ws *websocket.Conn, server bool, o Options) (*Link, error) {
 	ws.SetPongHandler(func(string) error { return nil })
 	ws.SetCloseHandler(func(int, string) error { return nil })
 
-	cfg := yamux.DefaultConfig()
-	cfg.EnableKeepAlive = false                   // pings are WebSocket pings, sent by agents
-	cfg.StreamOpenTimeout = 0                     // a goroutine per stream, and it would end the whole session
-	cfg.StreamCloseTimeout = tombstoneLife        // 5 min by default
-	cfg.ConnectionWriteTimeout = 10 * time.Minute // slow uplinks make progress; liveness is decided by silence
-	cfg.LogOutput = nil
-	cfg.Logger = discardLog
-	cfg.AcceptBacklog = serverBacklog
-	if !server {
-		cfg.AcceptBacklog = agentBacklog
-	}
 	var mux *yamux.Session
 	var err error
 	if server {
-		mux, err = yamux.Server((*carrier)(l), cfg)
+		mux, err = yamux.Server((*carrier)(l), serverConfig)
 	} else {
-		mux, err = yamux.Client((*carrier)(l), cfg)
+		mux, err = yamux.Client((*carrier)(l), agentConfig)
 	}
 	if err != nil {
 		_ = ws.Close()
@@ -241,11 +234,29 @@ func start(ws *websocket.Conn, server bool, o Options) (*Link, error) {
 
 const (
 	// serverBacklog bounds the streams that the server opened and the agent has
-	// not accepted yet. yamux allocates it per link: 2 KiB.
-	serverBacklog = 256
+	// not accepted yet. yamux allocates it per link: 1 KiB.
+	serverBacklog = 128
 	// agentBacklog is larger, so that a burst is not answered by resets.
 	agentBacklog = 1024
 )
+
+// The configurations of yamux, one for all links of a side.
+var (
+	serverConfig = muxConfig(serverBacklog)
+	agentConfig  = muxConfig(agentBacklog)
+)
+
+func muxConfig(backlog int) *yamux.Config {
+	c := yamux.DefaultConfig()
+	c.AcceptBacklog = backlog
+	c.EnableKeepAlive = false                   // pings are WebSocket pings, sent by agents
+	c.StreamOpenTimeout = 0                     // a goroutine per stream, and it would end the whole session
+	c.StreamCloseTimeout = tombstoneLife        // 5 min by default
+	c.ConnectionWriteTimeout = 10 * time.Minute // slow links make progress; liveness is decided by silence
+	c.LogOutput = nil
+	c.Logger = discardLog
+	return c
+}
 
 var discardLog = log.New(io.Discard, "", 0)
 

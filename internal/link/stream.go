@@ -20,8 +20,9 @@ const (
 	bulkBytes = 128 << 10
 	bulkTime  = time.Second
 	// writeChunk is the most that one stream puts on the link in one go, so that
-	// others get their turn.
+	// others get their turn; aloneChunk where there are no others.
 	writeChunk = 16 << 10
+	aloneChunk = 32 << 10
 )
 
 // Stream is one connection inside a link. Read and Write may be called at the
@@ -63,6 +64,8 @@ type Stream struct {
 	window, sinceGrant, loan int64
 	lastGrant                time.Time
 
+	waits bool // see turn
+
 	// Bulk, see moves.
 	isBulk   bool
 	moved    int64
@@ -71,7 +74,7 @@ type Stream struct {
 }
 
 func newStream(l *Link, id uint32) *Stream {
-	s := &Stream{link: l, id: id, window: firstWindow, credit: firstWindow, granted: firstWindow}
+	s := &Stream{link: l, id: id, window: firstWindow, credit: firstWindow, granted: firstWindow, lastGrant: time.Now()}
 	s.canRd.L, s.canWr.L = &s.mu, &s.mu
 	return s
 }
@@ -142,9 +145,14 @@ func (s *Stream) Write(p []byte) (int, error) {
 		}
 		prefix := s.prefix
 		s.prefix = nil
-		n := int(min(int64(len(p)), writeChunk, s.credit-s.sent-int64(len(prefix))))
+		most := int64(writeChunk)
+		if s.link.turns.Load() <= 1 {
+			most = aloneChunk
+		}
+		n := int(min(int64(len(p)), most, s.credit-s.sent-int64(len(prefix))))
 		s.sent += int64(n + len(prefix))
 		s.moves(n)
+		s.turn(s.link.server)
 		bulk := s.isBulk
 		s.mu.Unlock()
 		if n+len(prefix) > 0 {
@@ -251,6 +259,7 @@ func (s *Stream) settle() {
 		return
 	}
 	s.settled = true
+	s.turn(false)
 	s.setBulk(false)
 	s.link.free(s.in.size)
 	s.link.loaned.Add(-s.loan)
@@ -279,7 +288,8 @@ func (s *Stream) OnReset(f func()) {
 func (s *Stream) Idle() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return !s.over && !s.finIn && !s.rstIn && !s.finOut && s.recv == s.read && s.granted-s.read <= 2*firstWindow && !s.link.lost.Load()
+	return !s.over && !s.finIn && !s.rstIn && !s.finOut && s.recv == s.read && !s.link.lost.Load() &&
+		(s.loan <= firstWindow || s.link.loaned.Load() < maxLoans/2)
 }
 
 // Rest is called between two exchanges.
@@ -288,6 +298,21 @@ func (s *Stream) Rest() {
 	s.setBulk(false)
 	s.lifetime = 0
 	s.mu.Unlock()
+}
+
+// turn notes whether an answer is outstanding on the stream: from the server's
+// write to the agent's. The link's turns tell how many are, and so whether more
+// writes are to be expected in a moment. mu is held.
+func (s *Stream) turn(waits bool) {
+	if s.waits == waits || waits && s.settled {
+		return
+	}
+	s.waits = waits
+	if waits {
+		s.link.turns.Add(1)
+	} else {
+		s.link.turns.Add(-1)
+	}
 }
 
 // moves notices a stream that moves much; mu is held.

@@ -9,6 +9,9 @@ import (
 const (
 	// firstWindow is what every yamux stream starts with, on either side.
 	firstWindow = 256 << 10
+	// startWindow is what a stream is granted with its first frame, while few
+	// others have it: it saves a long path one round trip.
+	startWindow = 1 << 20
 	// minWindow is what a stream with a slow reader shrinks to.
 	minWindow = 64 << 10
 	// maxWindow is what one stream may grow to: 16 MiB carries 100 MB/s over
@@ -17,6 +20,10 @@ const (
 	// growBelow: a reader that takes a quarter of the window faster than this
 	// has a window that is shorter than 250 ms of its rate.
 	growBelow = 62 * time.Millisecond
+	// growStep is how often, in bytes, growing is considered: a burst of the first
+	// window is enough to grow to a few MiB, so that a long path fills in two
+	// round trips.
+	growStep = 64 << 10
 	// shrinkAbove: a reader that takes a quarter of the window slower than this
 	// and leaves a backlog gets a shorter one.
 	shrinkAbove = 500 * time.Millisecond
@@ -39,27 +46,43 @@ func (s *Stream) took(n int) (more int64) {
 	}
 	l.free(int64(n))
 	s.sinceGrant += int64(n)
-	if s.sinceGrant < s.window/4 {
+	if s.sinceGrant < min(s.window/4, growStep) {
 		return 0
 	}
-	s.sinceGrant = 0
 	now := time.Now()
-	quick := now.Sub(s.lastGrant)
-	s.lastGrant = now
+	took := now.Sub(s.lastGrant)
+	rate := s.sinceGrant // bytes in took
+	s.sinceGrant, s.lastGrant = 0, now
 	switch {
-	case quick < growBelow && s.in.size < s.window/2 && s.window < maxWindow && l.lend(s.window):
-		s.window *= 2
-	case quick > shrinkAbove && s.in.size > s.window/4 && s.window > minWindow:
+	case s.in.size > s.window/2 && s.window > firstWindow:
+		s.window /= 2 // the reader is what is slow: more credit only fills memory
+	case s.in.size > s.window/4 && took > shrinkAbove && s.window > minWindow:
 		s.window /= 2
+	case s.in.size <= growStep && s.window < maxWindow &&
+		took < time.Duration(rate*int64(growBelow)/(s.window/4)) && l.lend(s.window):
+		s.window *= 2
 	}
 	more = s.read + s.window - s.granted
-	if more < s.window/8 {
+	if more < s.window/4 {
 		return 0
 	}
 	s.granted += more
 	loan := max(0, s.granted-s.read-firstWindow)
 	l.loaned.Add(loan - s.loan)
 	s.loan = loan
+	return more
+}
+
+// start returns the credit that goes with the first frame; mu is held.
+func (s *Stream) start() int64 {
+	const more = startWindow - firstWindow
+	if s.settled || s.link.loaned.Load() > maxLoans/4 || !s.link.lend(more) {
+		return 0
+	}
+	s.window = startWindow
+	s.granted += more
+	s.loan = more
+	s.link.loaned.Add(more)
 	return more
 }
 

@@ -228,7 +228,7 @@ func (g *Gate) upgrade(w http.ResponseWriter, r *http.Request, s *session, welco
 		return err
 	}
 	l, err := link.Accept(w, r, http.Header{protocol.WelcomeHeader: {enc}}, link.Options{
-		Control: s.control, Budget: g.o.Budget, Log: g.log.With("session", s.id, "user", s.user.Name),
+		Control: s.control, Budget: g.o.Budget, Log: g.log,
 	})
 	if err != nil {
 		g.log.Debug("upgrade failed", "err", err)
