@@ -11,7 +11,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 )
 
 // A ledger is an app that writes down what it was sent, byte for byte, and is as strict as the grammar: what it objects to, a
@@ -19,7 +18,6 @@ import (
 type ledger struct {
 	mu   sync.Mutex
 	seen []*sighting
-	woke chan struct{}
 }
 
 // A sighting is one request as it reached the app.
@@ -52,7 +50,7 @@ func (s *sighting) values(name string) (vv []string) {
 // value is the single value of a field; "" when there is none, all of them joined by "|" when there are several.
 func (s *sighting) value(name string) string { return strings.Join(s.values(name), "|") }
 
-func newLedger() *ledger { return &ledger{woke: make(chan struct{})} }
+func newLedger() *ledger { return new(ledger) }
 
 func (l *ledger) open(t *testing.T) string { return bytesApp(l.serve)(t) }
 
@@ -87,8 +85,6 @@ func (l *ledger) note(s *sighting) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.seen = append(l.seen, s)
-	close(l.woke)
-	l.woke = make(chan struct{})
 }
 
 // take returns what was seen since the last take.
@@ -102,25 +98,6 @@ func (l *ledger) take() []*sighting {
 	}
 	l.seen = nil
 	return out
-}
-
-// await waits for a request with this target and returns all that was seen until then.
-func (l *ledger) await(target string, within time.Duration) ([]*sighting, bool) {
-	timeout := time.After(within)
-	for {
-		l.mu.Lock()
-		found := slices.ContainsFunc(l.seen, func(s *sighting) bool { return s.target == target })
-		woke := l.woke
-		l.mu.Unlock()
-		if found {
-			return l.take(), true
-		}
-		select {
-		case <-woke:
-		case <-timeout:
-			return nil, false
-		}
-	}
 }
 
 // readRequest reads one request; nil when the connection ends between requests. head is called once the head is there, before

@@ -22,9 +22,6 @@ import (
 	"syscall"
 	"testing"
 	"time"
-
-	"golang.org/x/net/http2"
-	"golang.org/x/net/http2/h2c"
 )
 
 const (
@@ -359,7 +356,9 @@ func openStandIn(t *testing.T, app string) *road {
 			http.NewResponseController(w).EnableFullDuplex()
 			proxy.ServeHTTP(w, r)
 		})
-		srv := &http.Server{Handler: h2c.NewHandler(duplex, &http2.Server{})}
+		srv := &http.Server{Handler: duplex, Protocols: new(http.Protocols)}
+		srv.Protocols.SetHTTP1(true)
+		srv.Protocols.SetUnencryptedHTTP2(true)
 		go srv.Serve(l)
 		t.Cleanup(func() { srv.Close() })
 		r.addr = l.Addr().String()
