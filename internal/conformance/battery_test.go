@@ -761,7 +761,8 @@ func (j *judge) judge(t *testing.T, c rawCase) error {
 	}
 	go func() {
 		w.send(c.raw)
-		if c.silent {
+		// net/http waits for the 14 bytes that tell an HTTP/2 preface, with its limit for heads; no request is that short.
+		if c.silent || len(c.raw) < 14 {
 			w.CloseWrite()
 		}
 	}()
