@@ -36,8 +36,9 @@ var rooms = map[string][]string{
 	"internal/pipe":      {},
 	"internal/backoff":   {},
 	"internal/http1":     {},
+	"internal/socket":    {},
 
-	"internal/link":      {"protocol"},
+	"internal/link":      {"protocol", "internal/socket"},
 	"internal/capture":   {},
 	"internal/inspector": {"internal/capture"},
 
@@ -51,14 +52,14 @@ var rooms = map[string][]string{
 	"server/policy":   {"server/auth"},
 	"server/api":      {"server/auth", "server/store", "server/registry"},
 	"server/ui":       {"internal/inspector"},
-	"server/edge":     {"internal/capture", "internal/pipe", "server/policy"},
-	"server":          {"server/...", "internal/capture", "internal/inspector"},
+	"server/edge":     {"internal/capture", "internal/http1", "internal/pipe", "internal/socket", "server/policy"},
+	"server":          {"server/...", "protocol", "internal/capture", "internal/inspector"},
 
 	"client":         {"internal/backoff", "internal/link", "protocol"},
 	"client/forward": {"internal/capture", "internal/http1", "internal/pipe"},
 	"client/tui":     {"internal/capture", "client"},
 
-	"internal/cli": {"client/...", "server", "internal/capture", "internal/inspector", "internal/signature"},
+	"internal/cli": {"client/...", "server", "protocol", "internal/capture", "internal/inspector", "internal/signature"},
 }
 
 // free rooms may import anything: they look at the program from outside.
@@ -74,6 +75,7 @@ var outsiders = map[string][]string{
 	"github.com/pressly/goose":            {"server/store"},
 	"github.com/urfave/cli":               {"internal/cli"},
 	"github.com/goccy/go-yaml":            {"internal/cli"},
+	"github.com/xrash/smetrics":           {"internal/cli"},
 	"github.com/lmittmann/tint":           {"internal/cli"},
 	"github.com/mdp/qrterminal":           {"internal/cli", "client/tui"},
 	"charm.land":                          {"client/tui"},

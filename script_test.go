@@ -1,8 +1,3 @@
-//go:build scripts
-
-// The tag goes away with "go mod edit -require=golang.org/x/tools@v0.52.0", which
-// testscript needs: without it no test of the module would build.
-
 package main
 
 import (

@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/relaytunnel/relay/internal/backoff"
@@ -25,7 +26,7 @@ type UnreachableError struct {
 
 // Error makes UnreachableError an error.
 func (e *UnreachableError) Error() string {
-	return fmt.Sprintf("cannot reach %s: %v", e.Server, e.Err)
+	return fmt.Sprintf("cannot reach %s: %v. Is the server running, and is the address right?", e.Server, e.Err)
 }
 
 // Unwrap gives the cause.
@@ -131,11 +132,15 @@ func (c *Client) once(ctx context.Context) (online bool, err error) {
 	return true, s.watch(ctx)
 }
 
+// pingEvery is a tick of watch less than the protocol's interval.
+const pingEvery = protocol.PingInterval - time.Second
+
 // watch keeps the session alive and gives it more links while streams move much.
 func (s *session) watch(ctx context.Context) error {
 	t := time.NewTicker(time.Second)
 	defer t.Stop()
 	var pinged time.Time
+	var draining string
 	for {
 		select {
 		case <-ctx.Done():
@@ -146,24 +151,30 @@ func (s *session) watch(ctx context.Context) error {
 			select {
 			case err := <-s.ended:
 				return err
+			case d := <-s.drain:
+				return fmt.Errorf("the server ended the connection: %s", d.Reason)
 			default:
+			}
+			if draining != "" {
+				return fmt.Errorf("the server ended the connection: %s", draining)
 			}
 			return s.first.Err()
 		case d := <-s.drain:
+			draining = d.Reason
 			s.c.o.OnEvent(Draining{Reason: d.Reason})
 		case <-s.bulk:
 			s.widen(ctx)
 		case now := <-t.C:
 			now = now.Round(0) // by the wall clock: a sleeping machine's other clock sleeps too
+			ping := now.Sub(pinged) >= pingEvery
 			for _, l := range s.links() {
 				if l.Silent(now) > protocol.DeadAfter {
 					_ = l.CloseWith(fmt.Errorf("the server was silent for %v", protocol.DeadAfter))
-				} else if (l.Silent(now) >= protocol.PingInterval-time.Second || l.Quiet(now) >= protocol.PingInterval-time.Second) &&
-					now.Sub(pinged) >= time.Second {
+				} else if ping && (l.Silent(now) >= pingEvery || l.Quiet(now) >= pingEvery) {
 					l.Ping()
+					pinged = now
 				}
 			}
-			pinged = now
 			s.narrow()
 		}
 	}
@@ -334,6 +345,9 @@ func Plainly(err error) error {
 	var dns *net.DNSError
 	if errors.As(err, &dns) {
 		return fmt.Errorf("the name %s is not known", dns.Name)
+	}
+	if errors.Is(err, syscall.ECONNREFUSED) {
+		return errors.New("the connection was refused")
 	}
 	var op *net.OpError
 	if errors.As(err, &op) && op.Err != nil {

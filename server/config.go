@@ -3,9 +3,11 @@ package server
 import (
 	"fmt"
 	"log/slog"
+	"net"
 	"net/netip"
 	"net/url"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -69,6 +71,9 @@ func (c *Config) Validate() error {
 	if c.HTTPAddr == "" {
 		c.HTTPAddr = ":80"
 	}
+	if _, port, err := net.SplitHostPort(c.HTTPAddr); err != nil || !validPort(port) {
+		return fmt.Errorf("--http-addr %s: give an address like 127.0.0.1:8080 or :80", c.HTTPAddr)
+	}
 	if c.FirstUser == "" {
 		c.FirstUser = "me"
 	}
@@ -99,4 +104,9 @@ func (c *Config) Validate() error {
 		c.PublicURL = "https://" + c.Domain
 	}
 	return nil
+}
+
+func validPort(s string) bool {
+	n, err := strconv.Atoi(s)
+	return err == nil && n >= 0 && n <= 65535
 }

@@ -3,6 +3,7 @@ package server
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"math"
 	"os"
 	"runtime/debug"
@@ -52,4 +53,13 @@ func listenError(addr string, err error) error {
 		return fmt.Errorf("no permission to listen on %s: ports below 1024 need root or the capability CAP_NET_BIND_SERVICE, or choose another address with --http-addr", addr)
 	}
 	return fmt.Errorf("cannot listen on %s: %w", addr, err)
+}
+
+// dataError says what to do when the data folder cannot be used.
+func dataError(dir string, err error) error {
+	var pe *fs.PathError
+	if errors.As(err, &pe) {
+		return fmt.Errorf("cannot keep data in %s: %w; choose another folder with --data", dir, pe.Err)
+	}
+	return err
 }

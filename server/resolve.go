@@ -35,7 +35,7 @@ func (s *Server) resolve(host string) edge.Target {
 
 // await waits for a host to come live.
 func (s *Server) await(ctx context.Context, host string, not edge.Tunnel) (edge.Target, error) {
-	old, _ := not.(*registry.Tunnel)
+	old, _ := not.(*registry.Tunnel) // nil for none
 	t, err := s.registry.Await(ctx, host, old)
 	if err != nil {
 		return edge.Target{}, err

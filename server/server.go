@@ -18,7 +18,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/relaytunnel/relay/internal/link"
 	"github.com/relaytunnel/relay/internal/relay"
 	"github.com/relaytunnel/relay/server/auth"
 	"github.com/relaytunnel/relay/server/edge"
@@ -34,7 +33,6 @@ type Server struct {
 	store    *store.Store
 	auth     *auth.Auth
 	registry registry.Registry
-	budget   *link.Budget
 	gate     *gate.Gate
 	edge     *edge.Edge
 	control  http.Handler
@@ -51,14 +49,13 @@ func New(c Config) *Server {
 	if limit == 0 {
 		limit = memoryLimit() / 4
 	}
-	s.budget = link.NewBudget(limit)
 	s.edge = edge.New(edge.Options{
 		Resolve: s.resolve, Await: s.await, Trusted: c.TrustedProxies, HoldFor: c.HoldFor,
 		AnswerWithin: c.AnswerWithin, Domain: c.Domain, Log: c.Log,
 	})
 	s.gate = gate.New(gate.Options{
 		Authenticate: s.authenticate, Claim: s.claim, SaveResume: s.saveResume, TakeResume: s.takeResume,
-		RemoteAddr: s.edge.ClientAddr, Registry: &s.registry, Budget: s.budget, Log: c.Log,
+		RemoteAddr: s.edge.ClientAddr, Registry: &s.registry, MaxBuffered: limit, Log: c.Log,
 	})
 	s.control = s.controlHandler()
 	return s
@@ -70,14 +67,19 @@ func New(c Config) *Server {
 func (s *Server) Run(ctx context.Context) error {
 	st, err := store.Open(ctx, s.c.DataDir)
 	if err != nil {
-		return err
+		return dataError(s.c.DataDir, err)
 	}
 	defer func() { _ = st.Close() }()
 	s.store = st
 	s.auth = auth.New(auth.Options{Store: st, Log: s.log})
-	user, token, _, err := s.auth.FirstUser(ctx, s.c.FirstUser)
+	user, token, created, err := s.auth.FirstUser(ctx, s.c.FirstUser)
 	if err != nil {
 		return fmt.Errorf("first user: %w", err)
+	}
+	if own := relay.Name(user.Name); created && !relay.Reserved(own) {
+		if err := st.Reserve(ctx, user.ID, own); err != nil {
+			return fmt.Errorf("first user's name: %w", err)
+		}
 	}
 	if err := s.names.load(ctx, st); err != nil {
 		return err
@@ -111,7 +113,7 @@ func (s *Server) Run(ctx context.Context) error {
 	case <-ctx.Done():
 	case err = <-failed:
 	}
-	s.log.Info("stopping", "drain", s.c.DrainFor)
+	s.log.Info("stopping", "drain", s.c.DrainFor.String())
 	s.gate.Drain("the server stops")
 	drained, cancel := context.WithTimeout(context.Background(), s.c.DrainFor)
 	defer cancel()
@@ -127,13 +129,15 @@ func (s *Server) httpServer() *http.Server {
 	p.SetHTTP1(true)
 	p.SetUnencryptedHTTP2(true)
 	return &http.Server{
-		Handler:           s.edge,
-		Protocols:         &p,
-		ReadHeaderTimeout: edge.HeaderTimeout,
-		IdleTimeout:       edge.IdleTimeout,
-		MaxHeaderBytes:    edge.MaxHeaderBytes,
-		ConnContext:       edge.ConnContext,
-		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+		Handler:   s.edge,
+		Protocols: &p,
+		// OPTIONS * is the app's to answer.
+		DisableGeneralOptionsHandler: true,
+		ReadHeaderTimeout:            edge.HeaderTimeout,
+		IdleTimeout:                  edge.IdleTimeout,
+		MaxHeaderBytes:               edge.MaxHeaderBytes,
+		ConnContext:                  edge.ConnContext,
+		ErrorLog:                     slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 		HTTP2: &http.HTTP2Config{
 			MaxConcurrentStreams:          100,
 			MaxReceiveBufferPerConnection: 1 << 20,
@@ -238,7 +242,7 @@ func (s *Server) controlHandler() http.Handler {
 	mux.HandleFunc("GET /api/v1/me", s.me)
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-		_, _ = fmt.Fprintf(w, "This is a relay server. Connect an agent:\n\n  relay login %s\n  relay http 8080\n", s.public)
+		_, _ = fmt.Fprintf(w, "This is a relay server. Connect an agent:\n\n  relay login %s\n  relay http 3000\n", s.public)
 	})
 	return mux
 }

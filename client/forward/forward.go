@@ -153,12 +153,16 @@ func (f *forwarder) handle(req *http.Request) (*http.Response, error) {
 		Visitor: req.Header.Get("X-Forwarded-For")}
 	res, err := f.roundTrip(req)
 	if err != nil {
-		x.Duration, x.Err = time.Since(began), err
-		f.tell(x)
+		x.Duration = time.Since(began)
 		if req.Context().Err() != nil {
+			x.Err = errLeft
+			f.tell(x)
 			return nil, req.Context().Err()
 		}
-		return nil, f.failed(err)
+		failed := f.failed(err)
+		x.Err = failed
+		f.tell(x)
+		return nil, failed
 	}
 	x.Status = res.StatusCode
 	if f.o.OnExchange == nil {
@@ -170,11 +174,17 @@ func (f *forwarder) handle(req *http.Request) (*http.Response, error) {
 		return res, nil
 	}
 	res.Body = &countedBody{ReadCloser: res.Body, done: func(n int64, err error) {
+		if err != nil && req.Context().Err() != nil {
+			err = errLeft
+		}
 		x.Bytes, x.Err, x.Duration = n, err, time.Since(began)
 		f.tell(x)
 	}}
 	return res, nil
 }
+
+// errLeft is told of an exchange that its visitor did not wait for.
+var errLeft = errors.New("the visitor left")
 
 func (f *forwarder) tell(x Exchange) {
 	if f.o.OnExchange != nil {

@@ -45,10 +45,16 @@ func reorder(app *urfave.App, args []string) []string {
 		}
 		flags = append(flags, a)
 		name, _, hasValue := strings.Cut(strings.TrimLeft(a, "-"), "=")
-		if takesValue[name] && !hasValue && i+1 < len(in) {
-			i++
-			flags = append(flags, in[i])
+		if !takesValue[name] || hasValue {
+			continue
 		}
+		if i+1 == len(in) {
+			// It has no value, and must not take an argument for one: leave these
+			// out, and the library says what is missing.
+			return append(append([]string(nil), args[:at+1]...), flags...)
+		}
+		i++
+		flags = append(flags, in[i])
 	}
 	out := append([]string(nil), args[:at+1]...)
 	out = append(out, flags...)

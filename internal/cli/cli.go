@@ -9,10 +9,12 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"regexp"
 	"strings"
 
 	"github.com/lmittmann/tint"
 	urfave "github.com/urfave/cli/v2"
+	"github.com/xrash/smetrics"
 	"golang.org/x/term"
 
 	"github.com/relaytunnel/relay/client"
@@ -112,43 +114,120 @@ func newApp(e *env) *urfave.App {
 	app.Version = version()
 	app.Reader, app.Writer, app.ErrWriter = e.in, e.out, e.err
 	app.DisableSliceFlagSeparator = true
-	app.HideHelpCommand = false
+	app.HideHelpCommand = true // ours answers unknown commands with exit code 2
+	app.Flags = []urfave.Flag{urfave.HelpFlag} // not added by itself beside a help command
 	app.Suggest = true
 	app.ExitErrHandler = func(*urfave.Context, error) {} // Main decides
 	app.OnUsageError = onUsageError
 	app.CommandNotFound = nil
 	app.Action = func(c *urfave.Context) error {
 		if c.Args().Present() {
-			return unknownCommand(c)
+			return unknownCommand(c.App, c.Args().First())
 		}
 		return urfave.ShowAppHelp(c)
 	}
 	app.Commands = []*urfave.Command{
-		httpCommand(e), loginCommand(e), serverCommand(e), demoCommand(e), versionCommand(e),
+		httpCommand(e), loginCommand(e), serverCommand(e), demoCommand(e), versionCommand(e), helpCommand(),
 	}
 	for _, c := range app.Commands {
+		for _, f := range c.Flags {
+			switch f := f.(type) {
+			case *urfave.BoolFlag:
+				f.DisableDefaultText = true
+			case *urfave.DurationFlag:
+				f.DefaultText = " " // the usage says it, as a person would
+			}
+		}
 		c.OnUsageError = onUsageError
 		c.HideHelpCommand = true
 	}
 	return app
 }
 
-func onUsageError(_ *urfave.Context, err error, _ bool) error {
+var (
+	badValue = regexp.MustCompile(`^invalid value "(.*)" for flag -([\w-]+): `)
+	noValue  = regexp.MustCompile(`^flag needs an argument: -([\w-]+)`)
+)
+
+func onUsageError(c *urfave.Context, err error, _ bool) error {
 	msg := err.Error()
 	if flag, ok := strings.CutPrefix(msg, "flag provided but not defined: -"); ok {
-		flag = strings.TrimPrefix(flag, "-")
+		flag = strings.TrimLeft(flag, "-")
 		msg = "there is no flag --" + flag
+		if c.Command != nil {
+			if s := nearest(flag, flagNames(c.Command.Flags)); s != "" {
+				msg += fmt.Sprintf("; did you mean --%s?", s)
+			}
+		}
+	}
+	if m := badValue.FindStringSubmatch(msg); m != nil {
+		msg = fmt.Sprintf("--%s %s: give a time like 5s or 2m", m[2], m[1]) // the only flags with a syntax
+	}
+	if m := noValue.FindStringSubmatch(msg); m != nil {
+		msg = fmt.Sprintf("--%s wants a value", m[1])
 	}
 	return &usageError{msg}
 }
 
-func unknownCommand(c *urfave.Context) error {
-	given := c.Args().First()
+func flagNames(flags []urfave.Flag) []string {
+	var names []string
+	for _, f := range flags {
+		for _, n := range f.Names() {
+			if len(n) > 1 {
+				names = append(names, n)
+			}
+		}
+	}
+	return names
+}
+
+// nearest finds what was most likely meant; empty when nothing is near.
+func nearest(given string, known []string) string {
+	best, score := "", 0.75
+	for _, k := range known {
+		if d := smetrics.JaroWinkler(given, k, 0.7, 4); d > score {
+			best, score = k, d
+		}
+	}
+	return best
+}
+
+func unknownCommand(app *urfave.App, given string) error {
+	var names []string
+	for _, c := range app.Commands {
+		for _, f := range c.Flags {
+			switch f := f.(type) {
+			case *urfave.BoolFlag:
+				f.DisableDefaultText = true
+			case *urfave.DurationFlag:
+				f.DefaultText = " " // the usage says it, as a person would
+			}
+		}
+		names = append(names, c.Name)
+	}
 	msg := fmt.Sprintf("there is no command %q", given)
-	if s := urfave.SuggestCommand(c.App.Commands, given); s != "" {
+	if s := nearest(given, names); s != "" {
 		msg += fmt.Sprintf("; did you mean %q?", s)
 	}
 	return &usageError{msg}
+}
+
+func helpCommand() *urfave.Command {
+	return &urfave.Command{
+		Name:      "help",
+		Usage:     "show the commands, or the flags of one",
+		ArgsUsage: "[COMMAND]",
+		Action: func(c *urfave.Context) error {
+			name := c.Args().First()
+			if name == "" {
+				return urfave.ShowAppHelp(c)
+			}
+			if c.App.Command(name) == nil {
+				return unknownCommand(c.App, name)
+			}
+			return urfave.ShowCommandHelp(c, name)
+		},
+	}
 }
 
 // noArguments refuses arguments for commands that take none.
@@ -172,7 +251,7 @@ func (e *env) logger(verbose bool) *slog.Logger {
 		level = slog.LevelDebug
 	}
 	if isTerminal(e.err) {
-		return slog.New(tint.NewHandler(e.err, &tint.Options{Level: level, TimeFormat: "15:04:05", NoColor: noColor()}))
+		return slog.New(tint.NewTextHandler(e.err, &tint.Options{Level: level, TimeFormat: "15:04:05", NoColor: noColor()}))
 	}
 	return slog.New(slog.NewJSONHandler(e.err, &slog.HandlerOptions{Level: level}))
 }

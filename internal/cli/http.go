@@ -15,6 +15,7 @@ import (
 
 	"github.com/relaytunnel/relay/client"
 	"github.com/relaytunnel/relay/client/forward"
+	"github.com/relaytunnel/relay/internal/relay"
 )
 
 func httpCommand(e *env) *urfave.Command {
@@ -22,9 +23,9 @@ func httpCommand(e *env) *urfave.Command {
 		Name:      "http",
 		Usage:     "give a local web app a public URL",
 		ArgsUsage: "PORT | HOST:PORT | http://HOST:PORT",
-		Description: "   relay http 8080\n" +
-			"   relay http 8080 --name api\n" +
-			"   relay http localhost:3000 --host-header local\n" +
+		Description: "   relay http 3000\n" +
+			"   relay http 3000 --name api\n" +
+			"   relay http localhost:5173 --host-header local\n" +
 			"   relay http 50051 --upstream-protocol h2c",
 		Flags: []urfave.Flag{
 			&urfave.StringFlag{Name: "name", Usage: "`NAME` of the tunnel: \"api\" gives api-YOU, unless you hold the name api itself"},
@@ -42,7 +43,7 @@ func httpCommand(e *env) *urfave.Command {
 
 func runHTTP(c *urfave.Context, e *env) error {
 	if c.Args().Len() != 1 {
-		return usagef("http wants one port or address: relay http 8080")
+		return usagef("http wants one port or address: relay http 3000")
 	}
 	addr, err := localAddress(c.Args().First())
 	if err != nil {
@@ -63,6 +64,12 @@ func runHTTP(c *urfave.Context, e *env) error {
 	hostHeader := c.String("host-header")
 	if hostHeader == "local" {
 		hostHeader = addr
+	}
+	if name := c.String("name"); name != "" {
+		// The server decides about names; one that cannot be part of any is a slip.
+		if _, err := relay.ParseName(strings.ToLower(name) + "-me"); err != nil {
+			return usagef("--name %s: %v", name, err)
+		}
 	}
 	spec := client.Spec{Name: c.String("name"), Hint: hintOf(addr), Takeover: c.Bool("takeover"), HostHeader: hostHeader}
 
@@ -101,7 +108,7 @@ func serve(ctx context.Context, agent *client.Client, ln *client.Listener, o for
 
 // localAddress makes host:port of what a user types.
 func localAddress(s string) (string, error) {
-	bad := usagef("%q is not a port or address of an app: give one like 8080, localhost:3000 or http://192.168.1.5:8000", s)
+	bad := usagef("%q is not a port or address of an app: give one like 3000, localhost:5173 or http://192.168.1.5:8000", s)
 	if rest, ok := strings.CutPrefix(s, "http://"); ok {
 		u, err := url.Parse(s)
 		if err != nil || u.Host == "" || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.User != nil {
@@ -142,6 +149,12 @@ type credential struct{ server, token string }
 // credentials finds server and token: flag, environment, file.
 func credentials(c *urfave.Context) (credential, error) {
 	cred := credential{c.String("server"), strings.TrimSpace(c.String("token"))}
+	var err error
+	if cred.server != "" {
+		if cred.server, err = serverAddress(cred.server); err != nil {
+			return cred, err
+		}
+	}
 	if cred.server == "" || cred.token == "" {
 		f, err := loadConfig()
 		if err != nil {
@@ -150,7 +163,8 @@ func credentials(c *urfave.Context) (credential, error) {
 		if cred.server == "" {
 			cred.server = f.Server
 		}
-		if cred.token == "" {
+		// A token goes to the server it is for, and to no other.
+		if cred.token == "" && cred.server == f.Server {
 			cred.token = f.Token
 		}
 	}
@@ -160,9 +174,7 @@ func credentials(c *urfave.Context) (credential, error) {
 	if cred.token == "" {
 		return cred, usagef("no token is known for %s: run relay login %s first, or set RELAY_TOKEN", cred.server, cred.server)
 	}
-	var err error
-	cred.server, err = serverAddress(cred.server)
-	return cred, err
+	return cred, nil
 }
 
 func software() string {

@@ -156,7 +156,7 @@ The user %s was made. This is its token; it is shown only now:
 Connect an agent with it:
 
   relay login %s --token %s
-  relay http 8080
+  relay http 3000
 
 `, r.User, r.Token, r.URL, r.Token)
 }

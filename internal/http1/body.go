@@ -41,6 +41,9 @@ func newBody(br *bufio.Reader, f framing, trailer *http.Header) *bodyReader {
 
 // buffered is how many bytes of the body can be read without waiting, at least.
 func (b *bodyReader) buffered() int {
+	if b.done || b.err != nil {
+		return 0 // the connection may serve another exchange by now
+	}
 	n := b.br.Buffered()
 	if b.framing.chunked || b.framing.length < 0 {
 		if n > 0 && !b.done {

@@ -188,6 +188,9 @@ func (l *Link) readSome(p []byte) (int, error) {
 			continue
 		}
 		kind, msg, err := l.ws.NextReader()
+		if websocket.IsCloseError(err, websocket.CloseNormalClosure) {
+			return 0, l.closeLater(ErrPeerClosed)
+		}
 		if err != nil {
 			return 0, l.closeLater(fmt.Errorf("connection lost: %w", err))
 		}
@@ -482,6 +485,9 @@ func (c *carrier) Close() error {
 	return nil
 }
 
+// ErrPeerClosed is the end of a link that the other side has closed on purpose.
+var ErrPeerClosed = errors.New("the other side closed the connection")
+
 // lastWords is how long Close waits for what was queued, among it the control
 // message that tells the peer why.
 const lastWords = 200 * time.Millisecond
@@ -489,10 +495,10 @@ const lastWords = 200 * time.Millisecond
 func (w *writer) flushLast() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.closed || !w.sending && len(w.texts) == 0 {
+	if w.closed {
 		return
 	}
-	if !w.sending {
+	if !w.sending && len(w.texts) > 0 {
 		w.sending = true
 		go w.send()
 	}
@@ -507,6 +513,12 @@ func (w *writer) flushLast() {
 	for w.sending && !w.closed && !late {
 		w.space.Wait()
 	}
+	if w.closed || late {
+		return
+	}
+	w.mu.Unlock()
+	_ = w.l.ws.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(websocket.CloseNormalClosure, ""), time.Now().Add(lastWords))
+	w.mu.Lock()
 }
 
 // LocalAddr, RemoteAddr and the deadlines make carrier a net.Conn. yamux uses

@@ -210,7 +210,10 @@ func start(ws *websocket.Conn, server bool, o Options) (*Link, error) {
 	boundUnsent(ws.NetConn())
 	ws.SetReadLimit(maxWSMessage)
 	ws.SetPingHandler(l.onPing)
-	ws.SetPongHandler(func(string) error { return nil })
+	ws.SetPongHandler(func(string) error {
+		l.lastRead.Store(time.Now().UnixMilli())
+		return nil
+	})
 	ws.SetCloseHandler(func(int, string) error { return nil })
 
 	var mux *yamux.Session

@@ -39,7 +39,8 @@ const (
 // Tunnel carries a request to an agent's service.
 type Tunnel interface {
 	http.RoundTripper
-	IsGone() bool
+	// Live tells whether a request may try. When it may not, the agent has gone.
+	Live() bool
 }
 
 // Target is where a host leads.
@@ -140,6 +141,9 @@ func (c *call) admit() *problem {
 	case http.MethodConnect, http.MethodTrace:
 		return &methodNotAllowed
 	}
+	if !isToken(r.Method) {
+		return badRequest("bad_method", "The method of the request is not a word.")
+	}
 	host, err := relay.ParseHost(r.Host)
 	if err != nil {
 		return badRequest("bad_host", "The Host of the request is not a valid name: "+err.Error()+".")
@@ -150,6 +154,9 @@ func (c *call) admit() *problem {
 	}
 	if c.target, err = originForm(r); err != nil {
 		return badRequest("bad_target", "The target of the request cannot be served: "+err.Error()+".")
+	}
+	if r.ProtoMajor == 2 && !plainLength(r.Header["Content-Length"]) {
+		return badRequest("bad_length", "The Content-Length of the request is not a number.")
 	}
 	lines := 0
 	for _, vs := range r.Header {

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/relaytunnel/relay/internal/http1"
 	"github.com/relaytunnel/relay/internal/pipe"
 	"github.com/relaytunnel/relay/internal/relay"
 )
@@ -40,36 +41,32 @@ func (c *call) forward(t Target) {
 	late := time.AfterFunc(e.o.AnswerWithin, func() { cancel(errLate) })
 	defer late.Stop()
 
+	var lost Tunnel // the one that failed for want of its agent
 	var holdUntil time.Time
-	for {
-		if t.Tunnel == nil || t.Tunnel.IsGone() {
+	for tries := 0; ; tries++ {
+		if t.Tunnel == nil || t.Tunnel == lost && (!lost.Live() || tries > 2) {
 			if holdUntil.IsZero() {
 				holdUntil = time.Now().Add(e.o.HoldFor)
 			}
-			next, ok := c.hold(ctx, t.Tunnel, holdUntil)
+			next, ok := c.hold(ctx, lost, holdUntil)
 			if !ok {
-				c.refuse(&agentAway)
+				c.fail(ctx, relay.ErrOffline)
 				return
 			}
-			t = next
+			t, tries = next, 0
 		}
-		out := c.outgoing(ctx, t, body)
-		res, err := t.Tunnel.RoundTrip(out)
+		res, err := t.Tunnel.RoundTrip(c.outgoing(ctx, t, body))
 		if err == nil {
 			late.Stop()
 			c.answer(res)
 			return
 		}
-		if errors.Is(err, relay.ErrOffline) && c.r.Context().Err() == nil && context.Cause(ctx) == nil && again() {
-			if t.Tunnel.IsGone() || holdUntil.IsZero() {
-				if holdUntil.IsZero() {
-					holdUntil = time.Now().Add(e.o.HoldFor)
-				}
-				continue
-			}
+		var unsent *http1.DialError
+		if !errors.Is(err, relay.ErrOffline) || ctx.Err() != nil || !again() && !errors.As(err, &unsent) {
+			c.fail(ctx, err)
+			return
 		}
-		c.fail(ctx, err)
-		return
+		lost = t.Tunnel
 	}
 }
 
@@ -240,7 +237,7 @@ func (c *call) interim(status int, h http.Header) error {
 	dst := c.w.Header()
 	old := dst.Clone()
 	clear(dst)
-	c.answerHeader(dst, h)
+	c.answerHeader(dst, &http.Response{StatusCode: status, Header: h})
 	if dst["Content-Type"] == nil {
 		delete(dst, "Content-Type")
 	}
@@ -263,7 +260,7 @@ func (c *call) answer(res *http.Response) {
 	}
 	defer func() { _ = res.Body.Close() }()
 	h := c.w.Header()
-	c.answerHeader(h, res.Header)
+	c.answerHeader(h, res)
 	if res.ContentLength < 0 {
 		delete(h, "Content-Length")
 	}
@@ -311,7 +308,7 @@ func (c *call) copyBody(res *http.Response) error {
 		return ok && b.Buffered() > 0
 	}
 	cork := func() {}
-	if nc := connOf(c.r); nc != nil && c.r.ProtoMajor == 1 && (ready() || res.ContentLength > 0) {
+	if nc := connOf(c.r); nc != nil && c.r.ProtoMajor == 1 && ready() {
 		// net/http's buffer is smaller than many answers: one write, not two.
 		nc.Cork()
 		defer func() { _ = nc.Uncork() }()
@@ -330,8 +327,8 @@ func (c *call) copyBody(res *http.Response) error {
 	if res.ContentLength == 0 || c.r.Method == http.MethodHead {
 		return nil
 	}
-	if res.ContentLength < 0 && !ready() {
-		if err := push(); err != nil { // the head does not wait for an event
+	if !ready() {
+		if err := push(); err != nil { // the head does not wait for the body
 			return err
 		}
 	}
@@ -386,13 +383,13 @@ func (c *call) switchProtocols(res *http.Response) {
 		return
 	}
 	h := http.Header{}
-	c.answerHeader(h, res.Header)
-	delete(h, "Content-Type")
-	if ct := res.Header["Content-Type"]; ct != nil {
-		h["Content-Type"] = ct
+	up101 := res.Header["Upgrade"]
+	c.answerHeader(h, res)
+	if h["Content-Type"] == nil {
+		delete(h, "Content-Type")
 	}
 	h["Connection"] = []string{"Upgrade"}
-	h["Upgrade"] = res.Header["Upgrade"]
+	h["Upgrade"] = up101
 	head := bytes.NewBufferString("HTTP/1.1 101 Switching Protocols\r\n")
 	_ = h.Write(head)
 	head.WriteString("\r\n")

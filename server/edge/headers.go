@@ -212,7 +212,8 @@ func upgradeOf(r *http.Request) string {
 
 // answerHeader copies the header of an app's answer, less what is meant for the
 // connection to the app and what only the edge says.
-func (c *call) answerHeader(dst, src http.Header) {
+func (c *call) answerHeader(dst http.Header, res *http.Response) {
+	src := res.Header
 	for _, v := range src["Connection"] {
 		for _, name := range strings.Split(v, ",") {
 			if name = http.CanonicalHeaderKey(strings.TrimSpace(name)); name != "" && !endToEnd[name] && name != "Set-Cookie" {
@@ -232,6 +233,9 @@ func (c *call) answerHeader(dst, src http.Header) {
 	}
 	if _, ok := dst["Content-Type"]; !ok {
 		dst["Content-Type"] = nil // net/http would guess one
+	}
+	if res.StatusCode == http.StatusNoContent || res.StatusCode < 200 {
+		delete(dst, "Content-Length") // these have no body (RFC 9110, 8.6)
 	}
 	dst[idHeader] = []string{c.id}
 }

@@ -16,7 +16,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/http"
 	"net/netip"
 	"strings"
@@ -52,9 +51,10 @@ type Options struct {
 	RemoteAddr func(*http.Request) netip.Addr
 	// Registry gets the tunnels.
 	Registry *registry.Registry
-	// Budget bounds what all links buffer.
-	Budget *link.Budget
-	Log    *slog.Logger
+	// MaxBuffered bounds the bytes that all links hold in memory, in all; 0 means
+	// 256 MiB.
+	MaxBuffered int64
+	Log         *slog.Logger
 	// ResumeFor is how long a resume secret is good after its last use; 0 is 10
 	// minutes.
 	ResumeFor time.Duration
@@ -63,8 +63,9 @@ type Options struct {
 // Gate admits agents. Run keeps watch over their links; Drain and Close end
 // them.
 type Gate struct {
-	o   Options
-	log *slog.Logger
+	o      Options
+	log    *slog.Logger
+	budget *link.Budget
 
 	mu       sync.Mutex
 	sessions map[string]*session
@@ -81,7 +82,10 @@ func New(o Options) *Gate {
 	if o.ResumeFor == 0 {
 		o.ResumeFor = 10 * time.Minute
 	}
-	return &Gate{o: o, log: o.Log, sessions: map[string]*session{}, links: map[*link.Link]*session{}}
+	if o.MaxBuffered == 0 {
+		o.MaxBuffered = 256 << 20
+	}
+	return &Gate{o: o, log: o.Log, budget: link.NewBudget(o.MaxBuffered), sessions: map[string]*session{}, links: map[*link.Link]*session{}}
 }
 
 // sweepEvery is how often silent links are looked for.
@@ -228,7 +232,7 @@ func (g *Gate) upgrade(w http.ResponseWriter, r *http.Request, s *session, welco
 		return err
 	}
 	l, err := link.Accept(w, r, http.Header{protocol.WelcomeHeader: {enc}}, link.Options{
-		Control: s.control, Budget: g.o.Budget, Log: g.log,
+		Control: s.control, Budget: g.budget, Log: g.log,
 	})
 	if err != nil {
 		g.log.Debug("upgrade failed", "err", err)
@@ -370,5 +374,3 @@ func hash(s string) []byte {
 	h := sha256.Sum256([]byte(s))
 	return h[:]
 }
-
-var _ net.Conn = (*link.Stream)(nil)

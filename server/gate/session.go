@@ -2,6 +2,7 @@ package gate
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"sync"
@@ -36,7 +37,7 @@ type session struct {
 // bound is a live tunnel of the session.
 type bound struct {
 	tunnel *registry.Tunnel
-	remove func() // out of the registry
+	remove func(back bool) // out of the registry
 	lanes  map[*link.Link]func()
 }
 
@@ -86,7 +87,7 @@ func (s *session) bind(ctx context.Context, b protocol.Bind) (protocol.Bound, er
 	ended := s.ended
 	s.mu.Unlock()
 	if ended {
-		remove()
+		remove(false)
 		return protocol.Bound{}, net.ErrClosed
 	}
 	if old != nil && old.Session != s.id && old.Session != s.resumes {
@@ -108,13 +109,13 @@ func (s *session) unbind(id uint32) {
 	delete(s.binds, id)
 	s.mu.Unlock()
 	if bd != nil {
-		bd.close()
+		bd.close(false)
 	}
 }
 
-func (b *bound) close() {
+func (b *bound) close(back bool) {
 	if b.remove != nil {
-		b.remove()
+		b.remove(back)
 	}
 	for _, remove := range b.lanes {
 		remove()
@@ -185,12 +186,16 @@ func (s *session) lost(l *link.Link) {
 	}
 	if last {
 		g.log.Info("agent gone", "user", s.user.Name, "session", s.id, "reason", l.Err())
-		s.end("")
+		s.finish("", !errors.Is(l.Err(), link.ErrPeerClosed))
 	}
 }
 
 // end ends the session. why, when not empty, is told to the agent.
-func (s *session) end(why string) {
+func (s *session) end(why string) { s.finish(why, true) }
+
+// finish ends the session. back tells whether the agent may be back in a moment,
+// so that requests wait for it: not when it has said goodbye.
+func (s *session) finish(why string, back bool) {
 	s.mu.Lock()
 	if s.ended {
 		s.mu.Unlock()
@@ -204,7 +209,7 @@ func (s *session) end(why string) {
 	// First the sign, then the failures: whoever meets one asks for the sign.
 	s.goneOnce.Do(func() { close(s.gone) })
 	for _, b := range binds {
-		b.close()
+		b.close(back)
 	}
 	s.gate.mu.Lock()
 	delete(s.gate.sessions, s.id)

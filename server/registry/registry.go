@@ -23,8 +23,9 @@ const keepLeft = 10 * time.Minute
 // Add makes t live under its host. When another tunnel is live there, mayReplace
 // decides; it is called with the registry locked and must not block. ok is false
 // when the other one stays; old is that other one, replaced or not. remove takes
-// t away again, and nothing when t has been replaced.
-func (r *Registry) Add(t *Tunnel, mayReplace func(old *Tunnel) bool) (remove func(), old *Tunnel, ok bool) {
+// t away again, and nothing when t has been replaced; back tells whether it may
+// be back in a moment.
+func (r *Registry) Add(t *Tunnel, mayReplace func(old *Tunnel) bool) (remove func(back bool), old *Tunnel, ok bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.tunnels == nil {
@@ -42,10 +43,10 @@ func (r *Registry) Add(t *Tunnel, mayReplace func(old *Tunnel) bool) (remove fun
 		delete(r.wake, t.Host)
 	}
 	r.changed()
-	return func() { r.remove(t) }, old, true
+	return func(back bool) { r.remove(t, back) }, old, true
 }
 
-func (r *Registry) remove(t *Tunnel) {
+func (r *Registry) remove(t *Tunnel, back bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.tunnels[t.Host] != t {
@@ -58,7 +59,9 @@ func (r *Registry) remove(t *Tunnel) {
 			delete(r.left, host)
 		}
 	}
-	r.left[t.Host] = now
+	if back {
+		r.left[t.Host] = now
+	}
 	r.changed()
 }
 

@@ -37,6 +37,7 @@ type Tunnel struct {
 	End func(why string)
 
 	mu    sync.Mutex
+	ready chan struct{} // closed with the first lane; made by whoever comes first
 	lanes atomic.Pointer[[]*lane]
 }
 
@@ -61,6 +62,16 @@ func (t *Tunnel) AddLane(dial func(context.Context) (net.Conn, error), bulk func
 	l.pool.Agent = true
 	l.pool.IdleTimeout = streamIdle
 	t.change(func(all []*lane) []*lane { return append(all, l) })
+	t.mu.Lock()
+	if t.ready == nil {
+		t.ready = make(chan struct{})
+	}
+	select {
+	case <-t.ready:
+	default:
+		close(t.ready)
+	}
+	t.mu.Unlock()
 	return func() {
 		t.change(func(all []*lane) []*lane {
 			var rest []*lane
@@ -86,37 +97,57 @@ func (t *Tunnel) change(f func([]*lane) []*lane) {
 	t.lanes.Store(&all)
 }
 
-// pick returns the lane that moves the least: a small request behind a bulk
-// transfer waits, on another link it does not.
-func (t *Tunnel) pick() *lane {
+// lane returns the lane that moves the least: a small request behind a bulk
+// transfer waits, on another link it does not. A tunnel is found from the moment
+// its name is bound, which is before its link is up: the first requests wait.
+func (t *Tunnel) lane(ctx context.Context) (*lane, error) {
 	p := t.lanes.Load()
-	if p == nil || len(*p) == 0 {
-		return nil
-	}
-	all := *p
-	best := all[0]
-	if len(all) == 1 {
-		return best
-	}
-	least := best.bulk()
-	for _, l := range all[1:] {
-		if least == 0 {
-			break
+	if p == nil {
+		t.mu.Lock()
+		if t.ready == nil {
+			t.ready = make(chan struct{})
 		}
-		if n := l.bulk(); n < least {
+		ready := t.ready
+		t.mu.Unlock()
+		select {
+		case <-ready:
+		case <-t.Gone:
+			return nil, t.offline(errNoLink)
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+		p = t.lanes.Load()
+	}
+	var best *lane
+	least := 0
+	for _, l := range *p {
+		if l.ended() {
+			continue
+		}
+		n := l.bulk()
+		if best == nil || n < least {
 			best, least = l, n
 		}
+		if n == 0 {
+			break
+		}
 	}
-	return best
+	if best == nil {
+		return nil, t.offline(errNoLink)
+	}
+	return best, nil
 }
+
+// errNoLink is an http1.DialError: nothing of a request was sent.
+var errNoLink = &http1.DialError{Err: errors.New("no link")}
 
 // RoundTrip runs one exchange with the agent's service. An error of kind
 // relay.ErrOffline means that the agent is gone; *http1.Failed that it could not
 // get an answer from the service.
 func (t *Tunnel) RoundTrip(req *http.Request) (*http.Response, error) {
-	l := t.pick()
-	if l == nil {
-		return nil, t.offline(errors.New("no link"))
+	l, err := t.lane(req.Context())
+	if err != nil {
+		return nil, err
 	}
 	res, err := l.pool.RoundTrip(req)
 	if err != nil {
@@ -127,9 +158,9 @@ func (t *Tunnel) RoundTrip(req *http.Request) (*http.Response, error) {
 
 // Open opens a stream of its own, for what is not HTTP.
 func (t *Tunnel) Open(ctx context.Context) (net.Conn, error) {
-	l := t.pick()
-	if l == nil {
-		return nil, t.offline(errors.New("no link"))
+	l, err := t.lane(ctx)
+	if err != nil {
+		return nil, err
 	}
 	c, err := l.pool.Dial(ctx)
 	if err != nil {
@@ -148,6 +179,24 @@ func (t *Tunnel) IsGone() bool {
 	}
 }
 
+// Live tells whether a request may try: the agent is not gone, and has a link
+// that has not ended, or will have its first in a moment.
+func (t *Tunnel) Live() bool {
+	if t.IsGone() {
+		return false
+	}
+	p := t.lanes.Load()
+	if p == nil {
+		return true
+	}
+	for _, l := range *p {
+		if !l.ended() {
+			return true
+		}
+	}
+	return false
+}
+
 // classify decides between a failure and an agent that is gone.
 func (t *Tunnel) classify(l *lane, err error) error {
 	var failed *http1.Failed
@@ -155,7 +204,7 @@ func (t *Tunnel) classify(l *lane, err error) error {
 	if errors.As(err, &failed) || errors.As(err, &body) {
 		return err
 	}
-	if t.IsGone() || l.ended() {
+	if t.IsGone() || l.ended() || errors.Is(err, net.ErrClosed) && !t.Live() {
 		return t.offline(err)
 	}
 	return err
