@@ -93,6 +93,9 @@ func (s *Server) pick(ctx context.Context, u relay.User, b protocol.Bind, live f
 	if b.Name != "" {
 		name, err := relay.ParseName(strings.ToLower(b.Name))
 		if err != nil {
+			if len(b.Name) == 1 { // too short by itself, but not with the user's
+				return relay.ParseName(strings.ToLower(b.Name) + "-" + u.Name)
+			}
 			return "", err
 		}
 		if s.names.holder(name) == u.ID || name.UnderUser(u.Name) && !relay.Reserved(name) {

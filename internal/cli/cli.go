@@ -131,11 +131,8 @@ func newApp(e *env) *urfave.App {
 	}
 	for _, c := range app.Commands {
 		for _, f := range c.Flags {
-			switch f := f.(type) {
-			case *urfave.BoolFlag:
-				f.DisableDefaultText = true
-			case *urfave.DurationFlag:
-				f.DefaultText = " " // the usage says it, as a person would
+			if b, ok := f.(*urfave.BoolFlag); ok {
+				b.DisableDefaultText = true
 			}
 		}
 		c.OnUsageError = onUsageError
@@ -196,11 +193,8 @@ func unknownCommand(app *urfave.App, given string) error {
 	var names []string
 	for _, c := range app.Commands {
 		for _, f := range c.Flags {
-			switch f := f.(type) {
-			case *urfave.BoolFlag:
-				f.DisableDefaultText = true
-			case *urfave.DurationFlag:
-				f.DefaultText = " " // the usage says it, as a person would
+			if b, ok := f.(*urfave.BoolFlag); ok {
+				b.DisableDefaultText = true
 			}
 		}
 		names = append(names, c.Name)

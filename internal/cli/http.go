@@ -67,8 +67,8 @@ func runHTTP(c *urfave.Context, e *env) error {
 	}
 	if name := c.String("name"); name != "" {
 		// The server decides about names; one that cannot be part of any is a slip.
-		if _, err := relay.ParseName(strings.ToLower(name) + "-me"); err != nil {
-			return usagef("--name %s: %v", name, err)
+		if _, err := relay.ParseName(strings.ToLower(name)); err != nil && len(name) > 1 {
+			return usagef("--name: %v", err)
 		}
 	}
 	spec := client.Spec{Name: c.String("name"), Hint: hintOf(addr), Takeover: c.Bool("takeover"), HostHeader: hostHeader}

@@ -337,7 +337,7 @@ func TestExitCodes(t *testing.T) {
 		{"bad name", r.env("agent"), []string{"http", app, "--name", "No_Good!"}, 2},
 		{"bad upstream protocol", r.env("agent"), []string{"http", app, "--upstream-protocol", "h9"}, 2},
 		{"server: address in use", r.env("server2"), []string{"server", "--dev", "--http-addr", r.addr, "--data", t.TempDir(), "--json"}, 1},
-		{"server: bad address", r.env("server2"), []string{"server", "--dev", "--http-addr", "nonsense:port", "--data", t.TempDir()}, 1},
+		{"server: bad address", r.env("server2"), []string{"server", "--dev", "--http-addr", "nonsense:port", "--data", t.TempDir()}, 2},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			p := startProc(t, c.name, c.env, c.args...)

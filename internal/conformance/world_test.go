@@ -223,7 +223,7 @@ func handler(h http.HandlerFunc) func(t *testing.T) string {
 func serveApp(t *testing.T, h http.Handler) string {
 	t.Helper()
 	l := listenLocal(t)
-	srv := &http.Server{Handler: h, Protocols: new(http.Protocols)}
+	srv := &http.Server{Handler: h, DisableGeneralOptionsHandler: true, Protocols: new(http.Protocols)}
 	srv.Protocols.SetHTTP1(true)
 	srv.Protocols.SetUnencryptedHTTP2(true) // met only on the direct road, and by --upstream-protocol h2c
 	go srv.Serve(l)

@@ -400,16 +400,34 @@ func (c *call) switchProtocols(res *http.Response) {
 	}
 	// net/http's context ends with this handler, and would with the server's
 	// Shutdown not end at all: the tunnel's end ends the conversation.
-	_, _, _ = pipe.Join(context.WithoutCancel(c.r.Context()), &hijacked{Conn: nc, r: brw.Reader}, up)
+	_, _, err = pipe.Join(context.WithoutCancel(c.r.Context()), newHijacked(nc, brw.Reader), up)
+	if err != nil {
+		c.edge.log.Debug("upgraded connection broke off", "id", c.id, "host", c.host, "err", err)
+	}
 }
 
-// hijacked is a visitor's connection with what was read ahead.
+// hijacked is a visitor's connection with what net/http had read ahead.
 type hijacked struct {
 	net.Conn
-	r *bufio.Reader
+	ahead []byte
 }
 
-func (h *hijacked) Read(p []byte) (int, error) { return h.r.Read(p) }
+// newHijacked takes what was read ahead. net/http's reader is not used any
+// further: at the end of what the visitor sends it would end the request's
+// context, and with it the way back.
+func newHijacked(c net.Conn, r *bufio.Reader) *hijacked {
+	ahead, _ := r.Peek(r.Buffered())
+	return &hijacked{Conn: c, ahead: bytes.Clone(ahead)}
+}
+
+func (h *hijacked) Read(p []byte) (int, error) {
+	if len(h.ahead) == 0 {
+		return h.Conn.Read(p)
+	}
+	n := copy(p, h.ahead)
+	h.ahead = h.ahead[n:]
+	return n, nil
+}
 
 // CloseWrite ends the direction to the visitor.
 func (h *hijacked) CloseWrite() error {
