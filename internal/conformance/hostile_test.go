@@ -301,7 +301,7 @@ func TestBytesBehindAnAnswerReachNobody(t *testing.T) {
 					t.Fatalf("%d %q, %v", resp.StatusCode, b, err)
 				}
 				within(t, poisoned, "the app has sent its poison")
-				time.Sleep(5 * time.Millisecond) // it crosses the road; nobody tells when
+				time.Sleep(60 * time.Millisecond) // it crosses the road; nobody tells when
 				for j := range 3 {
 					target := fmt.Sprintf("/honest/%v/%d/%d", d, i, j)
 					resp := l.do(t, l.request(t, "GET", target, nil))
