@@ -39,6 +39,9 @@ const (
 	// MaxHello is the most bytes an encoded Hello may have. The server reads it
 	// before it knows the agent, so it is small.
 	MaxHello = 16 << 10
+	// MaxWelcome is the most bytes an encoded Welcome may have: MaxBinds tunnels
+	// with the longest names and URLs.
+	MaxWelcome = 64 << 10
 	// MaxMessage is the most bytes a control message may have.
 	MaxMessage = 64 << 10
 	// MaxLinks is the most links one session may have.
@@ -203,8 +206,12 @@ func Decode(s string, v any) error {
 	if s == "" {
 		return errors.New("missing")
 	}
-	if len(s) > MaxHello {
-		return fmt.Errorf("%d bytes, %d are allowed", len(s), MaxHello)
+	most := MaxHello
+	if _, ok := v.(*Welcome); ok {
+		most = MaxWelcome
+	}
+	if len(s) > most {
+		return fmt.Errorf("%d bytes, %d are allowed", len(s), most)
 	}
 	b, err := base64.RawURLEncoding.DecodeString(s)
 	if err != nil {
