@@ -463,7 +463,8 @@ func TestAgentFromSpecification(t *testing.T) {
 	}
 	ready := make(chan server.Ready, 1)
 	c := server.Config{
-		Domain: "localhost", HTTPAddr: "127.0.0.1:0", DataDir: t.TempDir(), FirstUser: "alice", DrainFor: time.Second,
+		Domain: "localhost", HTTPAddr: "127.0.0.1:0", DataDir: t.TempDir(), FirstUser: "alice",
+		DrainFor: time.Second, HoldFor: time.Millisecond,
 		OnReady: func(r server.Ready) { ready <- r },
 	}
 	if err := c.Validate(); err != nil {
@@ -505,7 +506,7 @@ func TestAgentFromSpecification(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		req.Host = strings.TrimPrefix(url, "http://")
+		req.Host = hostOf(url)
 		res, err := http.DefaultClient.Do(req)
 		if err != nil {
 			t.Fatalf("%s %s: %v", method, path, err)
@@ -519,7 +520,7 @@ func TestAgentFromSpecification(t *testing.T) {
 	}
 	var seen map[string]string
 	if _, _, body := ask("GET", "/?q=%C3%A4", ""); json.Unmarshal([]byte(body), &seen) != nil ||
-		seen["target"] != "/?q=%C3%A4" || seen["host"] != req(url) || seen["for"] != "127.0.0.1" {
+		seen["target"] != "/?q=%C3%A4" || seen["host"] != hostOf(url) || seen["for"] != "127.0.0.1" {
 		t.Errorf("the agent saw %s", body)
 	}
 	first := a.await(t, "request")["stream"]
@@ -552,7 +553,7 @@ func TestAgentFromSpecification(t *testing.T) {
 	}
 }
 
-func req(url string) string { return strings.TrimPrefix(url, "http://") }
+func hostOf(url string) string { return strings.TrimPrefix(url, "http://") }
 
 // agent is a running testdata/agent.py.
 type agent struct {
@@ -591,7 +592,7 @@ func startAgent(t *testing.T, python string, args ...string) *agent {
 	t.Cleanup(func() {
 		_ = in.Close()
 		_ = cmd.Process.Kill()
-		for range a.events { //nolint:revive // what was not awaited
+		for range a.events { // what was not awaited
 		}
 		<-read
 		_ = cmd.Wait()

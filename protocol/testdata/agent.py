@@ -14,10 +14,12 @@ import base64, hashlib, json, os, socket, struct, sys, threading, time
 SYN, ACK, FIN, RST = 1, 2, 4, 8  # frame flags
 DATA, WINDOW, PING, GOAWAY = 0, 1, 2, 3  # frame types
 FIRST_WINDOW = 256 << 10
+speaking = threading.Lock()
 
 
 def say(event, **more):
-    print(json.dumps({"event": event, **more}), flush=True)
+    with speaking:
+        print(json.dumps({"event": event, **more}), flush=True)
 
 
 class Stream:
