@@ -19,7 +19,9 @@ const expectWait = time.Second
 
 // RoundTrip runs one exchange.
 //
-// RequestURI, when set, is sent as the target, byte for byte. Header is sent as
+// As in requests that a server has read, a ContentLength of 0 means no body, and
+// -1 one of unknown length. RequestURI, when set, is sent as the target, byte for
+// byte. Header is sent as
 // it is, except for the fields that frame the message. A "Connection: Upgrade"
 // in it asks for an upgrade; the Body of a 101 answer is an io.ReadWriteCloser
 // with CloseWrite. Interim answers go to httptrace's Got1xxResponse.
@@ -55,8 +57,14 @@ func (p *Pool) RoundTrip(req *http.Request) (*http.Response, error) {
 		}
 		head = head[:n+int(req.ContentLength)]
 		if b, ok := req.Body.(interface{ Bytes() []byte }); ok {
-			copy(head[n:], b.Bytes())
-		} else if _, err := io.ReadFull(req.Body, head[n:]); err != nil {
+			// What a short one does not fill was another request's.
+			if copy(head[n:], b.Bytes()) < len(head)-n {
+				err = io.ErrUnexpectedEOF
+			}
+		} else {
+			_, err = io.ReadFull(req.Body, head[n:])
+		}
+		if err != nil {
 			x.closeRequestBody()
 			return nil, &BodyError{err}
 		}
@@ -171,7 +179,7 @@ func (x *exchange) send(expect bool) {
 	if expect {
 		x.goOn = make(chan bool, 1)
 	}
-	goOn, c, req := x.goOn, x.conn, x.req
+	goOn, sender, c, req := x.goOn, x.sender, x.conn, x.req
 	go func() {
 		if goOn != nil {
 			t := time.NewTimer(expectWait)
@@ -179,19 +187,19 @@ func (x *exchange) send(expect bool) {
 			select {
 			case ok := <-goOn:
 				if !ok {
-					x.sender <- errNotSent
+					sender <- errNotSent
 					return
 				}
 			case <-t.C:
 			}
 		}
 		err := writeBody(c, req.Body, req.ContentLength, func() http.Header { return req.Trailer })
+		sender <- err // first: who is woken by the abort asks why
 		var be *BodyError
 		if errors.As(err, &be) {
 			// The answer would be waited for in vain.
 			abort(c.Conn)
 		}
-		x.sender <- err
 	}()
 }
 
@@ -379,7 +387,8 @@ func (x *exchange) closeRequestBody() {
 			if a, ok := x.req.Body.(interface{ Abort() }); ok {
 				a.Abort()
 			}
-			x.sendErr = <-x.sender
+			<-x.sender
+			x.sendErr = errNotSent // whatever it says: it was told to stop
 		}
 		x.sendDone = true
 	}
@@ -410,6 +419,7 @@ type body struct {
 	r    *bodyReader
 	keep bool
 	once sync.Once
+	open bool // the answer was complete before the request: Close decides
 }
 
 // Read reads the body. An error other than io.EOF means that it is incomplete.
@@ -440,7 +450,8 @@ func (b *body) finish() {
 		}
 		if x.sender != nil && !x.sendDone {
 			b.keep = b.keep && watching
-			return // Close decides
+			b.open = true
+			return
 		}
 		_ = x.conn.Close()
 	})
@@ -449,22 +460,13 @@ func (b *body) finish() {
 // Close ends the exchange, as RoundTrip says.
 func (b *body) Close() error {
 	x := b.x
-	early := b.keep && b.r.done && x.sender != nil && !x.sendDone
 	b.once.Do(func() {
 		x.unwatch()
 		_ = x.conn.Close()
 	})
-	if early {
-		// The answer was complete before the sender said that it was done: most
-		// often the two are only crossing.
-		t := time.NewTimer(crossing)
-		select {
-		case x.sendErr = <-x.sender:
-			x.sendDone = true
-		case <-t.C:
-		}
-		t.Stop()
-		if x.sendDone && x.sendErr == nil {
+	if b.open {
+		b.open = false
+		if b.keep && x.crossed() {
 			x.pool.put(x.conn)
 		} else {
 			abort(x.conn.Conn)
@@ -472,6 +474,20 @@ func (b *body) Close() error {
 	}
 	x.closeRequestBody()
 	return nil
+}
+
+// crossed tells whether the request was only crossing its answer, as most often
+// when the answer is complete before the sender says that it is done.
+func (x *exchange) crossed() bool {
+	t := time.NewTimer(crossing)
+	defer t.Stop()
+	select {
+	case x.sendErr = <-x.sender:
+		x.sendDone = true
+		return x.sendErr == nil
+	case <-t.C:
+		return false
+	}
 }
 
 // crossing is how long an answer that came before the end of the request waits
