@@ -210,14 +210,14 @@ func (x *exchange) readAnswer(expect bool) (*http.Response, error) {
 	c, req := x.conn, x.req
 	interim, interimBytes := 0, 0
 	for {
-		head, err := readHead(c.br, MaxHead)
-		if err != nil {
-			if c.br.Buffered() > 0 {
-				x.heard = true
-			}
+		if _, err := c.br.Peek(1); err != nil {
 			return nil, err
 		}
 		x.heard = true
+		head, err := readHead(c.br, MaxHead)
+		if err != nil {
+			return nil, err
+		}
 		line, fields, _ := strings.Cut(head, "\n")
 		status, minor, reason, err := parseStatus(line)
 		if err != nil {
@@ -231,6 +231,9 @@ func (x *exchange) readAnswer(expect bool) (*http.Response, error) {
 			interim++
 			if interimBytes += len(head); interim > max1xx || interimBytes > max1xxBytes {
 				return nil, badAnswer("more than %d interim answers", max1xx)
+			}
+			if _, err := parseFraming(h); err != nil {
+				return nil, err
 			}
 			if status == http.StatusContinue {
 				if expect {
@@ -361,7 +364,10 @@ func (x *exchange) fail(err error) error {
 	if cerr := x.req.Context().Err(); cerr != nil {
 		return cerr
 	}
-	if errors.Is(err, io.EOF) && !x.heard {
+	if errors.Is(err, io.EOF) {
+		if x.heard {
+			return errTruncated
+		}
 		return errNoAnswer
 	}
 	return err
