@@ -100,11 +100,13 @@ func (s *Server) Run(ctx context.Context) error {
 	failed := make(chan error, 1)
 	wg.Go(func() { _ = s.gate.Run(life) })
 	wg.Go(func() { s.housekeep(life) })
+	front := edge.NewFront(s.edge, ln, maxConns())
 	wg.Go(func() {
-		if err := srv.Serve(edge.Listener(ln, maxConns())); !errors.Is(err, http.ErrServerClosed) {
+		if err := front.Run(); err != nil {
 			failed <- fmt.Errorf("serve %s: %w", s.c.HTTPAddr, err)
 		}
 	})
+	wg.Go(func() { _ = srv.Serve(front) }) // ends with the front, or by Shutdown
 	if s.c.OnReady != nil {
 		s.c.OnReady(Ready{URL: s.public.String(), Domain: s.c.Domain, HTTPAddr: ln.Addr().String(), User: user.Name, Token: token})
 	}
@@ -117,9 +119,12 @@ func (s *Server) Run(ctx context.Context) error {
 	s.gate.Drain("the server stops")
 	drained, cancel := context.WithTimeout(context.Background(), s.c.DrainFor)
 	defer cancel()
+	var stopping sync.WaitGroup
+	stopping.Go(func() { front.Shutdown(drained) })
 	if serr := srv.Shutdown(drained); serr != nil {
 		_ = srv.Close()
 	}
+	stopping.Wait()
 	s.gate.Close()
 	return err
 }

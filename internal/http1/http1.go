@@ -28,7 +28,7 @@ const (
 	// with the head in one write. Larger ones are streamed.
 	smallBody = 32 << 10
 	// readSize is the buffer of a connection. A head that fits is parsed in place.
-	readSize = 4 << 10
+	readSize = 8 << 10
 )
 
 // StatusFailed is the status of an answer that the agent itself makes on a

@@ -26,6 +26,7 @@ var (
 type Conn struct {
 	net.Conn
 	reader
+	watcher watcher
 
 	mu   sync.Mutex
 	held *[]byte // what was written while corked; nil when not corked

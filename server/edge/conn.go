@@ -11,12 +11,8 @@ import (
 	"github.com/relaytunnel/relay/internal/socket"
 )
 
-// Listener wraps a listener for visitors: every connection is counted against
-// max, and one on which writing gets nowhere is ended.
-func Listener(l net.Listener, max int) net.Listener {
-	return &listener{Listener: l, max: int64(max)}
-}
-
+// listener accepts visitors: every connection is counted against max, and one on
+// which writing gets nowhere is ended.
 type listener struct {
 	net.Listener
 	max  int64
@@ -47,10 +43,22 @@ type conn struct {
 	*socket.Conn
 	from  *listener
 	once  sync.Once
+	ahead []byte       // read before net/http got the connection
+	addr  string       // the visitor's address, when it was rendered
 	setAt atomic.Int64 // Unix seconds when the write deadline was last set
 
 	resetsSince atomic.Int64 // Unix seconds
 	resets      atomic.Int64
+}
+
+// Read gives what was read ahead first.
+func (c *conn) Read(p []byte) (int, error) {
+	if len(c.ahead) > 0 {
+		n := copy(p, c.ahead)
+		c.ahead = c.ahead[n:]
+		return n, nil
+	}
+	return c.Conn.Read(p)
 }
 
 // Write ends the connection when nothing moves for progressTimeout. The deadline

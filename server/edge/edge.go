@@ -121,6 +121,9 @@ func (e *Edge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c.forward(t)
 }
 
+// canonicalHost is the one way to write a host.
+func canonicalHost(raw string) (string, error) { return relay.ParseHost(raw) }
+
 // call is one request on its way.
 type call struct {
 	edge     *Edge
@@ -144,7 +147,7 @@ func (c *call) admit() *problem {
 	if !isToken(r.Method) {
 		return badRequest("bad_method", "The method of the request is not a word.")
 	}
-	host, err := relay.ParseHost(r.Host)
+	host, err := canonicalHost(r.Host)
 	if err != nil {
 		return badRequest("bad_host", "The Host of the request is not a valid name: "+err.Error()+".")
 	}
