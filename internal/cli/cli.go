@@ -114,7 +114,7 @@ func newApp(e *env) *urfave.App {
 	app.Version = version()
 	app.Reader, app.Writer, app.ErrWriter = e.in, e.out, e.err
 	app.DisableSliceFlagSeparator = true
-	app.HideHelpCommand = true // ours answers unknown commands with exit code 2
+	app.HideHelpCommand = true                 // ours answers unknown commands with exit code 2
 	app.Flags = []urfave.Flag{urfave.HelpFlag} // not added by itself beside a help command
 	app.Suggest = true
 	app.ExitErrHandler = func(*urfave.Context, error) {} // Main decides
