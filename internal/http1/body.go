@@ -177,8 +177,8 @@ func (b *bodyReader) chunkSize() (int64, error) {
 	}
 	// Extensions may not outgrow the data by far (CVE-2023-39326).
 	b.overhead += int64(len(line)) + 4
-	digits, _, _ := bytes.Cut(line, []byte(";"))
-	digits = bytes.TrimRight(digits, " \t")
+	// Spaces after the size alone are what some apps pad it with.
+	digits, _, _ := bytes.Cut(bytes.TrimRight(line, " \t"), []byte(";"))
 	if len(digits) == 0 || len(digits) > 16 {
 		return 0, badAnswer("chunk size %.40q", digits)
 	}
@@ -222,8 +222,11 @@ func (b *bodyReader) readTrailer() error {
 		if err != nil {
 			return err
 		}
-		if len(line) == 1 || len(line) == 2 && line[0] == '\r' {
-			lines = lines[:len(lines)-len(line)]
+		if !bytes.HasSuffix(lines, []byte("\r\n")) {
+			return badAnswer("a trailer line that ends without CR")
+		}
+		if len(line) == 2 && (len(lines) == 2 || lines[len(lines)-3] == '\n') {
+			lines = lines[:len(lines)-2]
 			break
 		}
 	}

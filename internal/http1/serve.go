@@ -147,6 +147,9 @@ func (s *serving) readRequest(ctx context.Context) (*http.Request, *requestBody,
 	if err != nil {
 		return nil, nil, err
 	}
+	if minor != 1 { // nobody asks that way here, and it would be answered otherwise
+		return nil, nil, badAnswer("HTTP/1.%d", minor)
+	}
 	h, err := parseFields(fields)
 	if err != nil {
 		return nil, nil, err
