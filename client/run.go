@@ -51,7 +51,7 @@ func (c *Client) Run(ctx context.Context) error {
 		began := time.Now()
 		online, err := c.once(ctx)
 		if ctx.Err() != nil {
-			return nil
+			return nil //nolint:nilerr // the end of ctx is how Run ends well
 		}
 		var refused *protocol.Error
 		if errors.As(err, &refused) && !refused.Retry() {

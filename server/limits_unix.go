@@ -12,5 +12,5 @@ func maxConns() int {
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &r); err != nil {
 		return 10_000
 	}
-	return int(min(uint64(r.Cur), 1<<24)) * 4 / 5
+	return int(min(uint64(r.Cur), 1<<24)) * 4 / 5 //nolint:unconvert // it is signed on some systems
 }

@@ -149,8 +149,10 @@ func (f *forwarder) dial(ctx context.Context) (net.Conn, error) {
 // handle answers one request.
 func (f *forwarder) handle(req *http.Request) (*http.Response, error) {
 	began := time.Now()
-	x := Exchange{ID: req.Header.Get("Relay-Request-Id"), Time: began, Method: req.Method, Path: req.RequestURI, Host: req.Host,
-		Visitor: req.Header.Get("X-Forwarded-For")}
+	x := Exchange{
+		ID: req.Header.Get("Relay-Request-Id"), Time: began, Method: req.Method, Path: req.RequestURI, Host: req.Host,
+		Visitor: req.Header.Get("X-Forwarded-For"),
+	}
 	res, err := f.roundTrip(req)
 	if err != nil {
 		x.Duration = time.Since(began)

@@ -393,8 +393,8 @@ func (x *exchange) closeRequestBody() {
 			if a, ok := x.req.Body.(interface{ Abort() }); ok {
 				a.Abort()
 			}
-			<-x.sender
-			x.sendErr = errNotSent // whatever it says: it was told to stop
+			_ = <-x.sender // whatever it says: it was told to stop
+			x.sendErr = errNotSent
 		}
 		x.sendDone = true
 	}

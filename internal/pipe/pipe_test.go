@@ -200,10 +200,14 @@ func TestOneFailureEndsBothDirections(t *testing.T) {
 		err  error
 	}{
 		{"read", newSide(iotest.ErrReader(errBroken), io.Discard), newSide(strings.NewReader(""), io.Discard), 0, errBroken},
-		{"write", newSide(strings.NewReader("abc"), io.Discard),
-			newSide(strings.NewReader(""), writeFunc(func([]byte) (int, error) { return 2, errBroken })), 2, errBroken},
-		{"short write", newSide(strings.NewReader("abc"), io.Discard),
-			newSide(strings.NewReader(""), writeFunc(func([]byte) (int, error) { return 1, nil })), 1, io.ErrShortWrite},
+		{
+			"write", newSide(strings.NewReader("abc"), io.Discard),
+			newSide(strings.NewReader(""), writeFunc(func([]byte) (int, error) { return 2, errBroken })), 2, errBroken,
+		},
+		{
+			"short write", newSide(strings.NewReader("abc"), io.Discard),
+			newSide(strings.NewReader(""), writeFunc(func([]byte) (int, error) { return 1, nil })), 1, io.ErrShortWrite,
+		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -25,10 +25,11 @@ const (
 	maxHeaderLines = 200
 	// MaxHeaderBytes is the limit for the head of a request; for http.Server.
 	MaxHeaderBytes = 64 << 10
-	// HeaderTimeout, IdleTimeout: how long a visitor may take for the head of a
-	// request, and stay without one; for http.Server.
+	// HeaderTimeout is how long a visitor may take for the head of a request; for
+	// http.Server.
 	HeaderTimeout = 10 * time.Second
-	IdleTimeout   = 2 * time.Minute
+	// IdleTimeout is how long a visitor may stay without a request; for http.Server.
+	IdleTimeout = 2 * time.Minute
 	// progressTimeout ends a connection on which nothing moved.
 	progressTimeout = time.Minute
 	// bufferedBody is the largest body that is read before the request goes on,

@@ -55,7 +55,7 @@ func (c *call) forward(t Target) {
 			}
 			t, tries = next, 0
 		}
-		res, err := t.Tunnel.RoundTrip(c.outgoing(ctx, t, body))
+		res, err := t.Tunnel.RoundTrip(c.outgoing(ctx, t, body)) //nolint:bodyclose // answer closes it
 		if err == nil {
 			late.Stop()
 			c.answer(res)
