@@ -393,7 +393,7 @@ func (x *exchange) closeRequestBody() {
 			if a, ok := x.req.Body.(interface{ Abort() }); ok {
 				a.Abort()
 			}
-			_ = <-x.sender // whatever it says: it was told to stop
+			<-x.sender //nolint:errcheck // whatever it says: it was told to stop
 			x.sendErr = errNotSent
 		}
 		x.sendDone = true
