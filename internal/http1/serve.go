@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -94,6 +95,7 @@ func (s *serving) exchange(ctx context.Context) (more bool, err error) {
 		return false, err
 	}
 	res, err := s.Handle(req)
+	body.begun()
 	if err != nil {
 		return false, s.writeFailed(err)
 	}
@@ -113,28 +115,61 @@ func (s *serving) exchange(ctx context.Context) (more bool, err error) {
 // requestBody is the body of a request; it sends 100 Continue at the first read
 // where that was asked for.
 type requestBody struct {
-	s      *serving
-	r      *bodyReader
-	expect bool
+	s *serving
+	r *bodyReader
+
+	mu      sync.Mutex
+	expect  bool // 100 Continue is to be sent
+	aborted bool
 }
 
 func (b *requestBody) Read(p []byte) (int, error) {
-	if b.expect {
-		b.expect = false
-		if _, err := io.WriteString(b.s.conn, "HTTP/1.1 100 Continue\r\n\r\n"); err != nil {
-			return 0, err
-		}
+	if err := b.goOn(); err != nil {
+		return 0, err
 	}
 	return b.r.Read(p)
 }
 
+func (b *requestBody) goOn() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !b.expect {
+		return nil
+	}
+	b.expect = false
+	_, err := io.WriteString(b.s.conn, "HTTP/1.1 100 Continue\r\n\r\n")
+	return err
+}
+
+// begun is called before the answer is written: from then on a 100 would be taken
+// for a part of it.
+func (b *requestBody) begun() {
+	b.mu.Lock()
+	b.expect = false
+	b.mu.Unlock()
+}
+
 // Abort makes a Read that waits return.
-func (b *requestBody) Abort() { _ = b.s.conn.SetReadDeadline(time.Unix(1, 0)) }
+func (b *requestBody) Abort() {
+	b.mu.Lock()
+	b.aborted = true
+	b.mu.Unlock()
+	_ = b.s.conn.SetReadDeadline(time.Unix(1, 0))
+}
 
 // Close does nothing: Serve knows from finished whether to go on.
 func (b *requestBody) Close() error { return nil }
 
-func (b *requestBody) finished() bool { return b.r.done && b.r.err == nil }
+// finished tells whether the body was read to its end. Nobody reads it any more.
+func (b *requestBody) finished() bool {
+	if !b.r.done || b.r.err != nil {
+		return false
+	}
+	if b.aborted { // too late to matter
+		_ = b.s.conn.SetReadDeadline(time.Time{})
+	}
+	return true
+}
 
 // readRequest reads a head. io.EOF means that there is no further request.
 func (s *serving) readRequest(ctx context.Context) (*http.Request, *requestBody, error) {
