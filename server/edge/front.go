@@ -28,6 +28,10 @@ type Front struct {
 	ln   *listener
 	over chan net.Conn // to net/http
 
+	closed    chan struct{} // nobody takes from over any more
+	closeOnce sync.Once
+
+	// ctx is the parent of all requests. It ends after the last of them.
 	ctx    context.Context
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
@@ -40,15 +44,15 @@ type Front struct {
 // NewFront wraps a listener. At most limit connections are open at a time. Run
 // makes it live.
 func NewFront(e *Edge, ln net.Listener, limit int) *Front {
-	f := &Front{edge: e, ln: &listener{Listener: ln, max: int64(limit)}, over: make(chan net.Conn), conns: map[*frontConn]struct{}{}}
+	f := &Front{edge: e, ln: &listener{Listener: ln, max: int64(limit)}, over: make(chan net.Conn), closed: make(chan struct{}), conns: map[*frontConn]struct{}{}}
 	f.ctx, f.cancel = context.WithCancel(context.Background())
 	return f
 }
 
 // Run accepts visitors until the listener is closed, and waits for them.
 func (f *Front) Run() error {
-	defer f.wg.Wait()
 	defer f.cancel()
+	defer f.wg.Wait()
 	for {
 		c, err := f.ln.Accept()
 		if err != nil {
@@ -81,7 +85,7 @@ func (f *Front) Accept() (net.Conn, error) {
 	select {
 	case c := <-f.over:
 		return c, nil
-	case <-f.ctx.Done():
+	case <-f.closed:
 		return nil, net.ErrClosed
 	}
 }
@@ -90,12 +94,15 @@ func (f *Front) Accept() (net.Conn, error) {
 func (f *Front) Addr() net.Addr { return f.ln.Addr() }
 
 // Close ends accepting; connections stay until Shutdown or their own end.
-func (f *Front) Close() error { return f.ln.Close() }
+func (f *Front) Close() error {
+	f.closeOnce.Do(func() { close(f.closed) })
+	return f.ln.Close()
+}
 
 // Shutdown closes idle connections and waits for the others until ctx ends; then
 // it closes them too.
 func (f *Front) Shutdown(ctx context.Context) {
-	_ = f.ln.Close()
+	_ = f.Close()
 	f.mu.Lock()
 	f.closing = true
 	for c := range f.conns {
@@ -158,7 +165,8 @@ func (c *frontConn) serve() {
 	var deadline time.Time
 	for first := true; ; first = false {
 		if n == 0 {
-			if now := time.Now(); first || now.Add(IdleTimeout-10*time.Second).After(deadline) {
+			if now := time.Now(); first || c.quick.deadlined || now.Add(IdleTimeout-10*time.Second).After(deadline) {
+				c.quick.deadlined = false
 				wait := IdleTimeout
 				if first {
 					wait = HeaderTimeout
@@ -202,7 +210,7 @@ func (c *frontConn) hand(ahead []byte) {
 	c.conn.ahead = append([]byte(nil), ahead...)
 	select {
 	case c.front.over <- c.conn:
-	case <-c.front.ctx.Done():
+	case <-c.front.closed:
 		_ = c.conn.Close()
 	}
 }
@@ -278,6 +286,7 @@ func (c *frontConn) lookAway() {
 		return
 	}
 	c.Conn.StopWatch()
+	c.quick.deadlined = true
 }
 
 // frontBody is the body of a simple request.

@@ -24,6 +24,8 @@ type quickWriter struct {
 	left    int64 // of a body of known length
 	err     error
 	head    bool // HEAD
+	// deadlined tells that the read deadline is not what Front has set.
+	deadlined bool
 }
 
 const quickBuffer = 36 << 10
@@ -36,7 +38,7 @@ func (w *quickWriter) reset(c *conn, method string) {
 		h = make(http.Header, 16)
 	}
 	clear(h)
-	*w = quickWriter{c: c, h: h, head: method == http.MethodHead, buf: quickBuffers.Get().(*[]byte)}
+	*w = quickWriter{c: c, h: h, head: method == http.MethodHead, buf: quickBuffers.Get().(*[]byte), deadlined: w.deadlined}
 }
 
 // Header is that of the answer.
@@ -154,8 +156,13 @@ func (w *quickWriter) FlushError() error {
 	return w.err
 }
 
-// SetReadDeadline and SetWriteDeadline are for http.ResponseController.
-func (w *quickWriter) SetReadDeadline(t time.Time) error  { return w.c.SetReadDeadline(t) }
+// SetReadDeadline is for http.ResponseController.
+func (w *quickWriter) SetReadDeadline(t time.Time) error {
+	w.deadlined = true
+	return w.c.SetReadDeadline(t)
+}
+
+// SetWriteDeadline bounds writes.
 func (w *quickWriter) SetWriteDeadline(t time.Time) error { return w.c.SetWriteDeadline(t) }
 
 // EnableFullDuplex is for http.ResponseController; here it is always so.
