@@ -135,7 +135,9 @@ type frontConn struct {
 	front *Front
 	idle  atomic.Bool
 	watch *time.Timer
-	quick quickWriter
+	// looking tells that the watch is on.
+	looking bool
+	quick   quickWriter
 }
 
 const (
@@ -228,7 +230,7 @@ func (c *frontConn) answer(ctx context.Context, cancel context.CancelFunc, head 
 	if err != nil {
 		u = &url.URL{Path: head.Target}
 	}
-	body := &frontBody{c: c.conn, left: head.Length}
+	body := &frontBody{c: c.conn, left: head.Length, done: func() { c.look(cancel) }}
 	body.ahead = read[:min(int64(len(read)), head.Length)]
 	rest = read[len(body.ahead):]
 	req := (&http.Request{
@@ -240,7 +242,9 @@ func (c *frontConn) answer(ctx context.Context, cancel context.CancelFunc, head 
 	}
 	w := &c.quick
 	w.reset(c.conn, head.Method)
-	c.look(cancel)
+	if head.Length == 0 {
+		c.look(cancel)
+	}
 	defer c.lookAway()
 	defer func() {
 		p := recover()
@@ -266,8 +270,10 @@ func (c *frontConn) remote() string {
 }
 
 // look watches the visitor if the request takes long: when the connection ends,
-// so does the request.
+// so does the request. It begins when the request was read: nobody reads the
+// connection from then on.
 func (c *frontConn) look(cancel context.CancelFunc) {
+	c.looking = true
 	if c.watch == nil {
 		c.watch = time.AfterFunc(watchAfter, func() {
 			if c.Conn.Gone() {
@@ -282,6 +288,10 @@ func (c *frontConn) look(cancel context.CancelFunc) {
 // lookAway ends the watch. A watcher at work is sent away by the deadline, and
 // waited for.
 func (c *frontConn) lookAway() {
+	if !c.looking {
+		return
+	}
+	c.looking = false
 	if c.watch.Stop() {
 		return
 	}
@@ -294,6 +304,7 @@ type frontBody struct {
 	c     *conn
 	ahead []byte
 	left  int64
+	done  func() // called when all was read
 }
 
 func (b *frontBody) Read(p []byte) (int, error) {
@@ -311,7 +322,10 @@ func (b *frontBody) Read(p []byte) (int, error) {
 	} else {
 		n, err = b.c.Read(p)
 	}
-	if b.left -= int64(n); errors.Is(err, io.EOF) {
+	if b.left -= int64(n); b.left == 0 {
+		b.done()
+	}
+	if errors.Is(err, io.EOF) {
 		err = io.ErrUnexpectedEOF
 	}
 	return n, err

@@ -17,10 +17,10 @@ import (
 	"github.com/relaytunnel/relay/server/edge"
 )
 
-// app is a tunnel that answers by a function.
-type app func(*http.Request) (*http.Response, error)
+// frontApp is a tunnel that answers by a function.
+type frontApp func(*http.Request) (*http.Response, error)
 
-func (f app) RoundTrip(r *http.Request) (*http.Response, error) {
+func (f frontApp) RoundTrip(r *http.Request) (*http.Response, error) {
 	res, err := f(r)
 	if res != nil {
 		res.Request = r
@@ -28,23 +28,23 @@ func (f app) RoundTrip(r *http.Request) (*http.Response, error) {
 	return res, err
 }
 
-func (app) Live() bool { return true }
+func (frontApp) Live() bool { return true }
 
-func text(status int, body string) *http.Response {
+func frontText(status int, body string) *http.Response {
 	return &http.Response{
 		StatusCode: status, Header: http.Header{"Content-Length": {fmt.Sprint(len(body))}},
 		ContentLength: int64(len(body)), Body: io.NopCloser(strings.NewReader(body)),
 	}
 }
 
-// world is an edge with a front, served by net/http behind it.
-type world struct {
+// frontWorld is an edge with a front, served by net/http behind it.
+type frontWorld struct {
 	addr  string
 	front *edge.Front
 	stop  func(within time.Duration)
 }
 
-func start(t *testing.T, tunnel app) *world {
+func startFront(t *testing.T, tunnel frontApp) *frontWorld {
 	t.Helper()
 	e := edge.New(edge.Options{Domain: "relay.test", Resolve: func(host string) edge.Target {
 		if host == "a.relay.test" {
@@ -62,7 +62,7 @@ func start(t *testing.T, tunnel app) *world {
 	wg.Go(func() { _ = front.Run() })
 	wg.Go(func() { _ = srv.Serve(front) })
 	var once sync.Once
-	w := &world{addr: ln.Addr().String(), front: front}
+	w := &frontWorld{addr: ln.Addr().String(), front: front}
 	w.stop = func(within time.Duration) {
 		once.Do(func() {
 			ctx, cancel := context.WithTimeout(context.Background(), within)
@@ -78,7 +78,7 @@ func start(t *testing.T, tunnel app) *world {
 	return w
 }
 
-func (w *world) dial(t *testing.T) (net.Conn, *bufio.Reader) {
+func (w *frontWorld) dial(t *testing.T) (net.Conn, *bufio.Reader) {
 	t.Helper()
 	c, err := net.Dial("tcp", w.addr)
 	if err != nil {
@@ -89,7 +89,7 @@ func (w *world) dial(t *testing.T) (net.Conn, *bufio.Reader) {
 	return c, bufio.NewReader(c)
 }
 
-func answer(t *testing.T, r *bufio.Reader, method string) (*http.Response, string) {
+func frontAnswer(t *testing.T, r *bufio.Reader, method string) (*http.Response, string) {
 	t.Helper()
 	res, err := http.ReadResponse(r, &http.Request{Method: method})
 	if err != nil {
@@ -103,12 +103,12 @@ func answer(t *testing.T, r *bufio.Reader, method string) (*http.Response, strin
 }
 
 func TestSimpleAndOtherRequestsTakeTurnsOnOneConnection(t *testing.T) {
-	w := start(t, func(r *http.Request) (*http.Response, error) {
+	w := startFront(t, func(r *http.Request) (*http.Response, error) {
 		var b []byte
 		if r.Body != nil {
 			b, _ = io.ReadAll(r.Body)
 		}
-		return text(200, r.Method+" "+r.RequestURI+" "+string(b)), nil
+		return frontText(200, r.Method+" "+r.RequestURI+" "+string(b)), nil
 	})
 	c, r := w.dial(t)
 	const host = "Host: a.relay.test\r\n"
@@ -124,16 +124,16 @@ func TestSimpleAndOtherRequestsTakeTurnsOnOneConnection(t *testing.T) {
 		if _, err := io.WriteString(c, step.send); err != nil {
 			t.Fatal(err)
 		}
-		if res, b := answer(t, r, "GET"); res.StatusCode != 200 || b != step.want {
+		if res, b := frontAnswer(t, r, "GET"); res.StatusCode != 200 || b != step.want {
 			t.Fatalf("%q was answered %d %q, want %q", step.send, res.StatusCode, b, step.want)
 		}
 	}
 }
 
 func TestABodyThatComesInPiecesIsWaitedFor(t *testing.T) {
-	w := start(t, func(r *http.Request) (*http.Response, error) {
+	w := startFront(t, func(r *http.Request) (*http.Response, error) {
 		b, err := io.ReadAll(r.Body)
-		return text(200, string(b)), err
+		return frontText(200, string(b)), err
 	})
 	c, r := w.dial(t)
 	for _, piece := range []string{"POST / HTTP/1.1\r\nHost: a.relay.test\r\nContent-Length: 10\r\n\r\n", "he", "llo", "world"} {
@@ -142,18 +142,18 @@ func TestABodyThatComesInPiecesIsWaitedFor(t *testing.T) {
 		}
 		time.Sleep(5 * time.Millisecond) // so that they are pieces on the way, too
 	}
-	if _, b := answer(t, r, "POST"); b != "helloworld" {
+	if _, b := frontAnswer(t, r, "POST"); b != "helloworld" {
 		t.Errorf("the app saw %q", b)
 	}
 }
 
 func TestRequestsInFlightAreFinishedWhenTheServerStops(t *testing.T) {
 	arrived, release := make(chan struct{}), make(chan struct{})
-	w := start(t, func(r *http.Request) (*http.Response, error) {
+	w := startFront(t, func(r *http.Request) (*http.Response, error) {
 		close(arrived)
 		select {
 		case <-release:
-			return text(200, "done"), nil
+			return frontText(200, "done"), nil
 		case <-r.Context().Done():
 			return nil, r.Context().Err()
 		}
@@ -169,7 +169,7 @@ func TestRequestsInFlightAreFinishedWhenTheServerStops(t *testing.T) {
 		t.Error("an idle connection got something")
 	}
 	close(release)
-	if _, b := answer(t, r, "GET"); b != "done" {
+	if _, b := frontAnswer(t, r, "GET"); b != "done" {
 		t.Errorf("got %q", b)
 	}
 	<-stopped
@@ -177,7 +177,7 @@ func TestRequestsInFlightAreFinishedWhenTheServerStops(t *testing.T) {
 
 func TestTheAppLearnsThatTheVisitorHasLeft(t *testing.T) {
 	arrived, left := make(chan struct{}), make(chan struct{})
-	w := start(t, func(r *http.Request) (*http.Response, error) {
+	w := startFront(t, func(r *http.Request) (*http.Response, error) {
 		close(arrived)
 		<-r.Context().Done()
 		close(left)
@@ -195,15 +195,15 @@ func TestTheAppLearnsThatTheVisitorHasLeft(t *testing.T) {
 }
 
 func TestAnIdleDeadlineIsSetAgainAfterABody(t *testing.T) {
-	w := start(t, func(r *http.Request) (*http.Response, error) { return text(200, "ok"), nil })
+	w := startFront(t, func(r *http.Request) (*http.Response, error) { return frontText(200, "ok"), nil })
 	c, r := w.dial(t)
 	for range 3 {
 		_, _ = io.WriteString(c, "POST / HTTP/1.1\r\nHost: a.relay.test\r\nContent-Length: 2\r\n\r\nhi")
-		answer(t, r, "POST")
+		frontAnswer(t, r, "POST")
 	}
 	// That the wait ends is a matter of two minutes; that it goes on is not.
 	_, _ = io.WriteString(c, "GET / HTTP/1.1\r\nHost: a.relay.test\r\n\r\n")
-	if res, _ := answer(t, r, "GET"); res.StatusCode != 200 {
+	if res, _ := frontAnswer(t, r, "GET"); res.StatusCode != 200 {
 		t.Error(res.Status)
 	}
 }
@@ -211,12 +211,12 @@ func TestAnIdleDeadlineIsSetAgainAfterABody(t *testing.T) {
 func TestACutAnswerNeverLooksWhole(t *testing.T) {
 	for name, length := range map[string]int64{"known length": 100, "chunked": -1} {
 		t.Run(name, func(t *testing.T) {
-			w := start(t, func(*http.Request) (*http.Response, error) {
+			w := startFront(t, func(*http.Request) (*http.Response, error) {
 				h := http.Header{}
 				if length >= 0 {
 					h["Content-Length"] = []string{"100"}
 				}
-				return &http.Response{StatusCode: 200, Header: h, ContentLength: length, Body: io.NopCloser(io.MultiReader(strings.NewReader("half"), broken{}))}, nil
+				return &http.Response{StatusCode: 200, Header: h, ContentLength: length, Body: io.NopCloser(io.MultiReader(strings.NewReader("half"), cutBody{}))}, nil
 			})
 			c, r := w.dial(t)
 			_, _ = io.WriteString(c, "GET / HTTP/1.1\r\nHost: a.relay.test\r\n\r\n")
@@ -231,6 +231,6 @@ func TestACutAnswerNeverLooksWhole(t *testing.T) {
 	}
 }
 
-type broken struct{}
+type cutBody struct{}
 
-func (broken) Read([]byte) (int, error) { return 0, io.ErrUnexpectedEOF }
+func (cutBody) Read([]byte) (int, error) { return 0, io.ErrUnexpectedEOF }
