@@ -22,8 +22,8 @@ import (
 //
 // net/http refuses what this package takes only in these cases:
 //
-//   - A target that fits no URL, as /%zz. A stream carries the target byte for
-//     byte; the edge has had it parsed by net/http before.
+//   - A target that fits no URL, as /%zz, on a stream. Streams carry targets byte
+//     for byte; the edge has had them parsed.
 //   - An announced trailer field Content-Length, Transfer-Encoding or Trailer. It
 //     is passed over here, and the field itself is dropped if it comes.
 //
@@ -134,7 +134,7 @@ func theirRequest(raw []byte, ours message) message {
 		return message{err: err}
 	}
 	m := message{method: req.Method, target: req.RequestURI, host: req.Host, header: req.Header, length: req.ContentLength}
-	if !strings.HasPrefix(m.target, "/") && m.target != "*" {
+	if !strings.HasPrefix(m.target, "/") && (m.target != "*" || m.method == http.MethodConnect) {
 		// net/http lets the host of the target win. A stream's request has an origin
 		// form or *, made by the edge from the host it has decided on.
 		m.host = ours.host
@@ -215,6 +215,28 @@ func FuzzRequest(f *testing.F) {
 		}
 		_, err := url.ParseRequestURI(ours.target)
 		compare(t, ours, theirRequest(raw, ours), err != nil || badTrailer(ours.header))
+	})
+}
+
+// FuzzSimple judges the parser that stands before net/http: what it takes, net/http
+// would have taken in the same way.
+func FuzzSimple(f *testing.F) {
+	for _, raw := range requestSeeds {
+		f.Add([]byte(raw))
+	}
+	f.Add([]byte("GET /a%zz HTTP/1.1\r\nHost: a.test\r\nConnection: keep-alive\r\n\r\nGET"))
+	f.Add([]byte("POST / HTTP/1.1\r\nHost: a.test\r\nPragma: no-cache\r\nContent-Length: 5\r\n\r\nhello"))
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		s, n, ok := http1.ParseSimple(raw)
+		if !ok {
+			return
+		}
+		ours := message{method: s.Method, target: s.Target, host: s.Host, header: s.Header, length: s.Length}
+		if ours.left = len(raw) - n - int(s.Length); ours.left < 0 {
+			return // the body is not whole yet
+		}
+		ours.body = raw[n : n+int(s.Length)]
+		compare(t, ours, theirRequest(raw, ours), false)
 	})
 }
 

@@ -69,17 +69,28 @@ func ParseSimple(buf []byte) (s Simple, n int, ok bool) {
 // special are headers with which a request is not simple.
 var special = []string{"Transfer-Encoding", "Upgrade", "Expect", "Te", "Trailer", "Keep-Alive", "Proxy-Connection", "Http2-Settings"}
 
-// simpleTarget admits paths of visible ASCII without a fragment.
+// simpleTarget admits paths of visible ASCII without a fragment and with percent
+// signs only where they escape something.
 func simpleTarget(t string) bool {
 	if t == "" || t[0] != '/' || len(t) > 2048 {
 		return false
 	}
+	path := true
 	for i := 0; i < len(t); i++ {
-		if c := t[i]; c <= ' ' || c >= 0x7f || c == '#' {
+		switch c := t[i]; {
+		case c <= ' ' || c >= 0x7f || c == '#':
+			return false
+		case c == '?':
+			path = false
+		case c == '%' && path && (i+2 >= len(t) || !isHex(t[i+1]) || !isHex(t[i+2])):
 			return false
 		}
 	}
 	return true
+}
+
+func isHex(c byte) bool {
+	return '0' <= c && c <= '9' || 'a' <= c && c <= 'f' || 'A' <= c && c <= 'F'
 }
 
 // simpleFields parses header lines that leave no doubt: CRLF ends, a token and a

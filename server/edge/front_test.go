@@ -74,7 +74,7 @@ func startFront(t *testing.T, tunnel frontApp) *frontWorld {
 			wg.Wait()
 		})
 	}
-	t.Cleanup(func() { w.stop(time.Second); goleak.VerifyNone(t) })
+	t.Cleanup(func() { w.stop(time.Second); goleak.VerifyNone(t, lingering) })
 	return w
 }
 

@@ -48,8 +48,13 @@ func (c *call) prepare() {
 // believe takes the visitor's address and scheme from the headers of a trusted
 // proxy: the last hop that is not itself a trusted proxy.
 func (c *call) believe(h http.Header, peer netip.Addr) (before []string) {
-	if p := h.Get("X-Forwarded-Proto"); p == "https" || p == "http" {
-		c.proto = p
+	if protos := h["X-Forwarded-Proto"]; len(protos) > 0 {
+		// The last is the proxy's own word; before it stands what it was told.
+		last := protos[len(protos)-1]
+		last = strings.ToLower(strings.TrimSpace(last[strings.LastIndexByte(last, ',')+1:]))
+		if last == "https" || last == "http" {
+			c.proto = last
+		}
 	}
 	var hops []string
 	for _, v := range h["X-Forwarded-For"] {
@@ -62,7 +67,7 @@ func (c *call) believe(h http.Header, peer netip.Addr) (before []string) {
 		if err != nil {
 			return nil
 		}
-		c.client = a.Unmap()
+		c.client = a.Unmap().WithZone("")
 		if !c.trusts(c.client) {
 			return nil
 		}

@@ -34,6 +34,9 @@ func originForm(r *http.Request) (string, error) {
 	if !ok || !strings.EqualFold(scheme, "http") && !strings.EqualFold(scheme, "https") {
 		return "", errors.New("it begins neither with a slash nor with http:// or https://")
 	}
+	if r.URL.Host == "" {
+		return "", errors.New("it names no host") // r.Host is then the header's
+	}
 	if r.URL.User != nil {
 		return "", errors.New("it names a user")
 	}
