@@ -18,19 +18,24 @@ type watcher struct {
 }
 
 // Gone waits until the other end sends something or goes, and tells whether it
-// has gone. It must not run beside a Read. StopWatch ends it.
+// has gone. It must not run beside a Read. StopWatch ends it; a read deadline does
+// not, and is gone.
 func (c *Conn) Gone() bool {
 	w := &c.watcher
 	w.mu.Lock()
-	if w.stopped || c.raw == nil || c.buf != nil {
+	if w.stopped {
 		w.stopped = false
 		w.mu.Unlock()
 		return false
 	}
-	w.started, w.done = true, make(chan struct{})
-	done := w.done
-	w.mu.Unlock()
+	done := make(chan struct{})
 	defer close(done)
+	w.started, w.done = true, done
+	_ = c.Conn.SetReadDeadline(time.Time{}) // with mu held: StopWatch sets one after it
+	w.mu.Unlock()
+	if c.raw == nil || c.buf != nil {
+		return false
+	}
 	gone := false
 	_ = c.raw.Read(func(fd uintptr) bool {
 		var b [1]byte
