@@ -17,6 +17,8 @@ type listener struct {
 	net.Listener
 	max  int64
 	open atomic.Int64
+	// progress is how long a write may get nowhere.
+	progress time.Duration
 }
 
 // Accept waits for a visitor. Beyond the limit a visitor is told so and sent
@@ -45,7 +47,7 @@ type conn struct {
 	once  sync.Once
 	ahead []byte       // read before net/http got the connection
 	addr  string       // the visitor's address, when it was rendered
-	setAt atomic.Int64 // Unix seconds when the write deadline was last set
+	setAt atomic.Int64 // Unix ns when the write deadline was last set
 
 	resetsSince atomic.Int64 // Unix seconds
 	resets      atomic.Int64
@@ -61,13 +63,14 @@ func (c *conn) Read(p []byte) (int, error) {
 	return c.Conn.Read(p)
 }
 
-// Write ends the connection when nothing moves for progressTimeout. The deadline
-// is renewed now and then only: each costs.
+// Write ends the connection when nothing moves for a while. The deadline is renewed
+// now and then only: each costs.
 func (c *conn) Write(p []byte) (int, error) {
 	now := time.Now()
-	if s := now.Unix(); s-c.setAt.Load() > 5 {
-		c.setAt.Store(s)
-		_ = c.Conn.SetWriteDeadline(now.Add(progressTimeout + 5*time.Second))
+	every := c.from.progress / 12
+	if ns := now.UnixNano(); ns-c.setAt.Load() > int64(every) {
+		c.setAt.Store(ns)
+		_ = c.Conn.SetWriteDeadline(now.Add(c.from.progress + every))
 	}
 	return c.Conn.Write(p)
 }

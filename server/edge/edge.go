@@ -30,7 +30,7 @@ const (
 	HeaderTimeout = 10 * time.Second
 	// IdleTimeout is how long a visitor may stay without a request; for http.Server.
 	IdleTimeout = 2 * time.Minute
-	// progressTimeout ends a connection on which nothing moved.
+	// progressTimeout is the default of Options.Progress.
 	progressTimeout = time.Minute
 	// bufferedBody is the largest body that is read before the request goes on,
 	// so that it can be sent again when the agent reconnects.
@@ -73,6 +73,9 @@ type Options struct {
 	// AnswerWithin is how long an app may take until its answer begins; 0 means
 	// 10 minutes.
 	AnswerWithin time.Duration
+	// Progress is how long a visitor who is to send or to take something may do
+	// nothing; 0 means a minute.
+	Progress time.Duration
 	// Domain is the base domain: cookies for it are cut back to their host.
 	Domain string
 	Log    *slog.Logger
@@ -99,6 +102,9 @@ func New(o Options) *Edge {
 	}
 	if o.AnswerWithin == 0 {
 		o.AnswerWithin = 10 * time.Minute
+	}
+	if o.Progress == 0 {
+		o.Progress = progressTimeout
 	}
 	return &Edge{o: o, log: o.Log}
 }

@@ -84,7 +84,7 @@ func (c *call) body() (body io.ReadCloser, again func() bool, p *problem) {
 	rc := http.NewResponseController(c.w)
 	if r.ContentLength > 0 && r.ContentLength <= bufferedBody && r.Header["Expect"] == nil {
 		b := make([]byte, r.ContentLength)
-		_ = rc.SetReadDeadline(time.Now().Add(progressTimeout))
+		_ = rc.SetReadDeadline(time.Now().Add(c.edge.o.Progress))
 		if _, err := io.ReadFull(r.Body, b); err != nil {
 			return nil, never, bodyProblem(err)
 		}
@@ -147,14 +147,14 @@ type visitorBody struct {
 	set      time.Time // when the read deadline was last set
 }
 
-// Read reads from the visitor, who must get on within progressTimeout. Once the
+// Read reads from the visitor, who must get on within Options.Progress. Once the
 // answer has begun, silence may be part of the conversation.
 func (b *visitorBody) Read(p []byte) (int, error) {
 	b.mu.Lock()
 	if !b.aborted && !b.answered {
-		if now := time.Now(); now.Sub(b.set) > progressTimeout/8 {
+		if now := time.Now(); now.Sub(b.set) > b.c.edge.o.Progress/8 {
 			b.set = now
-			_ = b.rc.SetReadDeadline(now.Add(progressTimeout))
+			_ = b.rc.SetReadDeadline(now.Add(b.c.edge.o.Progress))
 		}
 	}
 	b.mu.Unlock()
