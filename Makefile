@@ -15,8 +15,9 @@ test: ## all tests; first installs the programs that some of them drive
 	tools/needs.sh git:git curl:curl wrk:wrk h2load:nghttp2-client python3:python3
 	go test -timeout 10m ./...
 
-race: ## all tests under the race detector, which needs a C compiler
-	CGO_ENABLED=1 go test -race -timeout 15m ./...
+race: ## all tests under the race detector, which needs a C compiler; of the conformance suite, the program that it judges
+	CGO_ENABLED=1 go test -race -timeout 15m $$(go list ./... | grep -v /internal/conformance$$)
+	CGO_ENABLED=1 RELAY_RACE=1 go test -short -timeout 15m ./internal/conformance
 
 lint: ## formatting, vet, linters, known vulnerabilities (VULNDB=folder or URL)
 	tools/formatted.sh $(GOFUMPT) -l .
