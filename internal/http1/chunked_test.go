@@ -56,10 +56,16 @@ func TestChunkGrammar(t *testing.T) {
 		{"LF after the trailer", "0\r\nX-A: 1\r\n\n", "", nil, false},
 		{"folded trailer", "0\r\nX-A: 1\r\n 2\r\n\r\n", "", nil, false},
 		{"trailer without colon", "0\r\nX-A\r\n\r\n", "", nil, false},
-		{"a trailer line that fills the buffer", "0\r\nX: " + strings.Repeat("a", 4096-len("X: ")) + "\r\nX-B: 2\r\n\r\n", "",
-			http.Header{"X": {strings.Repeat("a", 4096-len("X: "))}, "X-B": {"2"}}, true},
-		{"a trailer line that fills it to its CR", "0\r\nX: " + strings.Repeat("a", 4095-len("X: ")) + "\r\nX-B: 2\r\n\r\n", "",
-			http.Header{"X": {strings.Repeat("a", 4095-len("X: "))}, "X-B": {"2"}}, true},
+		{
+			"a trailer line that fills the buffer", "0\r\nX: " + strings.Repeat("a", 4096-len("X: ")) + "\r\nX-B: 2\r\n\r\n", "",
+			http.Header{"X": {strings.Repeat("a", 4096-len("X: "))}, "X-B": {"2"}},
+			true,
+		},
+		{
+			"a trailer line that fills it to its CR", "0\r\nX: " + strings.Repeat("a", 4095-len("X: ")) + "\r\nX-B: 2\r\n\r\n", "",
+			http.Header{"X": {strings.Repeat("a", 4095-len("X: "))}, "X-B": {"2"}},
+			true,
+		},
 		{"extensions that outweigh the data", strings.Repeat("1;"+strings.Repeat("a", 900)+"\r\nx\r\n", 700) + "0\r\n\r\n", strings.Repeat("x", 18), nil, false},
 	}
 	for _, tt := range tests {

@@ -4,8 +4,8 @@ package http1_test
 // long ones; answerSeeds what a hostile app says; chunkSeeds bodies after a head
 // that says chunked.
 var requestSeeds = []string{
-	"GET / HTTP/1.1\r\nHost: a.relay.test\r\n\r\n",                                                                                                                                 // baseline
-	"POST /p HTTP/1.1\r\nHost: a.relay.test\r\nContent-Length: 6\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nG",                                                                  // CL.TE both
+	"GET / HTTP/1.1\r\nHost: a.relay.test\r\n\r\n",                                                                // baseline
+	"POST /p HTTP/1.1\r\nHost: a.relay.test\r\nContent-Length: 6\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nG", // CL.TE both
 	"POST /p HTTP/1.1\r\nHost: a.relay.test\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\nGET /smuggled HTTP/1.1\r\nHost: a.relay.test\r\n\r\n", // TE.CL both + smuggled
 	"POST /p HTTP/1.1\r\nHost: a.relay.test\r\nContent-Length: 5\r\nContent-Length: 5\r\n\r\nhello",                                                                                // CL dup same
 	"POST /p HTTP/1.1\r\nHost: a.relay.test\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello!",                                                                               // CL dup diff

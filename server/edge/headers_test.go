@@ -73,8 +73,11 @@ func TestHeaderHygiene(t *testing.T) {
 		{"upgrade without Connection", []string{"Upgrade: websocket", "Sec-WebSocket-Key: x"}, http.Header{"Sec-Websocket-Key": {"x"}}},
 		{"WebSocket without a key", []string{"Connection: Upgrade", "Upgrade: websocket"}, nil},
 		{"upgrade above ASCII", []string{"Connection: Upgrade", "Upgrade: we\x80b"}, nil},
-		{"WebSocket", []string{"Connection: keep-alive, upgrade", "Upgrade: WebSocket", "Sec-WebSocket-Key: x"},
-			http.Header{"Connection": {"Upgrade"}, "Upgrade": {"WebSocket"}, "Sec-Websocket-Key": {"x"}}},
+		{
+			"WebSocket",
+			[]string{"Connection: keep-alive, upgrade", "Upgrade: WebSocket", "Sec-WebSocket-Key: x"},
+			http.Header{"Connection": {"Upgrade"}, "Upgrade": {"WebSocket"}, "Sec-Websocket-Key": {"x"}},
+		},
 		{"other upgrade", []string{"Connection: Upgrade", "Upgrade: foo/1"}, http.Header{"Connection": {"Upgrade"}, "Upgrade": {"foo/1"}}},
 	}
 	for _, tt := range tests {
