@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"errors"
 	"net/http"
 	"strconv"
 	"strings"
@@ -234,7 +235,7 @@ func hasClose(vs []string) bool {
 	return false
 }
 
-var errLength = &http.ProtocolError{ErrorString: "the app sent a Content-Length that is no number"}
+var errLength = errors.New("the app sent a Content-Length that is no number")
 
 // dateNow is the Date of an answer, rendered once a second.
 func dateNow() string {
