@@ -304,17 +304,25 @@ func (w *writer) add(p []byte) {
 }
 
 // data queues one data frame and sends it, or leaves it to who is sending. It
-// waits while too much waits already; bulk has to wait earlier.
-func (w *writer) data(id uint32, prefix, p []byte, bulk bool) error {
+// waits while too much waits already, until the stream is halted; bulk has to
+// wait earlier.
+func (w *writer) data(s *Stream, prefix, p []byte, bulk bool) error {
 	var hdr [headerSize]byte
-	putHeader(hdr[:], typeData, 0, id, uint32(len(prefix)+len(p)))
+	putHeader(hdr[:], typeData, 0, s.id, uint32(len(prefix)+len(p)))
 	limit := maxQueue
 	if !bulk {
 		limit = 2 * maxQueue
 	}
 	w.mu.Lock()
 	for !w.closed && w.out != nil && len(*w.out) >= limit {
+		s.queued.Store(true)
+		if stop := s.stop.Load(); stop == 2 || stop == 1 && len(p) > 0 {
+			s.queued.Store(false)
+			w.mu.Unlock()
+			return errGaveUp
+		}
 		w.space.Wait()
+		s.queued.Store(false)
 	}
 	if w.closed {
 		w.mu.Unlock()

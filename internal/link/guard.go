@@ -135,7 +135,10 @@ func (l *Link) incoming(hdr []byte) (v verdict, err error) {
 	case typ == typeWindow && s.credit-s.sent+int64(length) > 1<<31:
 		return v, violation("stream %d was granted more than 2 GiB", id)
 	}
-	s.acked = s.acked || flags&flagACK != 0
+	if flags&flagACK != 0 {
+		s.acked = true
+		l.leaveSlot(s)
+	}
 	v.pass = flags != 0
 	if typ == typeData {
 		s.recv += int64(length)
@@ -160,9 +163,7 @@ func (l *Link) ends(s *Stream, flags uint16) {
 	if flags&flagRST != 0 {
 		s.rstIn = true
 		s.settle()
-		if f := s.onReset.Load(); f != nil {
-			(*f)()
-		}
+		s.tellReset()
 	}
 	s.wake()
 	if s.rstIn || s.finIn && s.finOut {
@@ -226,6 +227,7 @@ func (l *Link) outgoing(hdr []byte) bool {
 	s := l.streams[id]
 	if s == nil && flags&flagSYN != 0 {
 		s = newStream(l, id)
+		s.slot = true
 		l.streams[id] = s
 	}
 	if typ == typeWindow && flags == 0 {
@@ -252,6 +254,7 @@ func (l *Link) outgoing(hdr []byte) bool {
 		}
 	}
 	if flags&flagRST != 0 {
+		s.settle() // also when it is yamux that refuses the stream
 		l.bury(s)
 	}
 	if s.finOut && s.finIn {
@@ -264,6 +267,7 @@ func (l *Link) outgoing(hdr []byte) bool {
 func (l *Link) forget(s *Stream) {
 	if l.streams[s.id] == s {
 		delete(l.streams, s.id)
+		l.leaveSlot(s)
 	}
 }
 
@@ -274,7 +278,7 @@ func (l *Link) bury(s *Stream) {
 	if l.streams[s.id] != s {
 		return
 	}
-	l.forget(s)
+	delete(l.streams, s.id)
 	now := time.Now()
 	if l.dead == nil {
 		l.dead = map[uint32]tombstone{}
@@ -287,7 +291,7 @@ func (l *Link) bury(s *Stream) {
 		}
 	}
 	l.dead[s.id] = tombstone{credit: s.granted - s.recv, at: now}
-	l.resets = append(l.resets, s.id)
+	l.resets = append(l.resets, s)
 }
 
 // nextReset returns a stream that yamux still has to be told is over.
@@ -296,9 +300,11 @@ func (l *Link) nextReset() (uint32, bool) {
 	l.smu.Lock()
 	defer l.smu.Unlock()
 	if n := len(l.resets); n > 0 {
-		id := l.resets[n-1]
+		s := l.resets[n-1]
+		l.resets[n-1] = nil
 		l.resets = l.resets[:n-1]
-		return id, true
+		l.leaveSlot(s)
+		return s.id, true
 	}
 	return 0, false
 }

@@ -80,7 +80,8 @@ type Link struct {
 	smu     sync.Mutex
 	streams map[uint32]*Stream
 	dead    map[uint32]tombstone
-	resets  []uint32 // streams that yamux has to be told are over
+	resets  []*Stream     // streams that yamux has to be told are over
+	opening chan struct{} // a slot for each stream that the peer has not accepted; nil for an agent
 	tooMuch atomic.Bool
 	guard   guard // of the reading goroutine
 
@@ -204,6 +205,9 @@ func start(ws *websocket.Conn, server bool, o Options) (*Link, error) {
 		l.log = slog.New(slog.DiscardHandler)
 	}
 	l.w.init(l)
+	if server {
+		l.opening = make(chan struct{}, serverBacklog)
+	}
 	now := time.Now().UnixMilli()
 	l.lastRead.Store(now)
 	l.lastWrite.Store(now)
@@ -254,7 +258,7 @@ func muxConfig(backlog int) *yamux.Config {
 	c.AcceptBacklog = backlog
 	c.EnableKeepAlive = false                   // pings are WebSocket pings, sent by agents
 	c.StreamOpenTimeout = 0                     // a goroutine per stream, and it would end the whole session
-	c.StreamCloseTimeout = tombstoneLife        // 5 min by default
+	c.StreamCloseTimeout = 0                    // a half-closed stream lives until it is closed; see nextReset
 	c.ConnectionWriteTimeout = 10 * time.Minute // slow links make progress; liveness is decided by silence
 	c.LogOutput = nil
 	c.Logger = discardLog
@@ -263,16 +267,30 @@ func muxConfig(backlog int) *yamux.Config {
 
 var discardLog = log.New(io.Discard, "", 0)
 
-// Open opens a stream to the agent; only the server may. The preface leaves
-// with the first write, or before the first read.
+// Open opens a stream to the agent; only the server may. It waits while the agent
+// has too many to accept. The preface leaves with the first write, or before the
+// first read.
 func (l *Link) Open(ctx context.Context, p protocol.Preface) (*Stream, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
+	}
+	// yamux would wait too, but not for ctx.
+	select {
+	case l.opening <- struct{}{}:
+	default:
+		select {
+		case l.opening <- struct{}{}:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-l.Done():
+			return nil, l.explain(net.ErrClosed)
+		}
 	}
 	// yamux assigns the id inside OpenStream and sends the SYN from there, which
 	// the carrier sees before OpenStream returns: the stream is registered then.
 	ys, err := l.mux.OpenStream()
 	if err != nil {
+		l.freeSlot()
 		return nil, l.explain(err)
 	}
 	l.smu.Lock()
@@ -300,12 +318,38 @@ func (l *Link) Accept() (*Stream, error) {
 		l.smu.Lock()
 		s := l.streams[ys.StreamID()]
 		l.smu.Unlock()
-		if s == nil { // reset before it was accepted
+		if s == nil {
+			// Reset before it was accepted, so yamux keeps silent about it; the server
+			// counts the streams that were not accepted.
+			l.w.frame(typeWindow, flagACK, ys.StreamID(), 0)
 			_ = ys.Close()
 			continue
 		}
 		s.ys.Store(ys)
+		s.mu.Lock()
+		over := s.over
+		s.mu.Unlock()
+		if over { // for want of memory; whoever did it could not tell yamux
+			_ = ys.Close()
+			continue
+		}
 		return s, nil
+	}
+}
+
+// leaveSlot lets another stream be opened: the peer has accepted s, or yamux
+// knows that it is over; smu is held.
+func (l *Link) leaveSlot(s *Stream) {
+	if s.slot {
+		s.slot = false
+		l.freeSlot()
+	}
+}
+
+func (l *Link) freeSlot() {
+	select {
+	case <-l.opening:
+	default:
 	}
 }
 
@@ -392,6 +436,7 @@ func (l *Link) lose() {
 	defer l.smu.Unlock()
 	for _, s := range l.streams {
 		s.mu.Lock()
+		s.cut = s.in.size > 0
 		s.settle()
 		s.wake()
 		s.mu.Unlock()

@@ -43,7 +43,8 @@ type Stream struct {
 	canWr sync.Cond
 	in    chunks
 
-	prefix []byte // the preface, until it has left
+	wmu    sync.Mutex // held for a write, before mu: nothing overtakes the preface
+	prefix []byte     // the preface, until it has left
 
 	// In bytes since the stream began: received, taken by the reader, granted to
 	// the peer; sent, and granted by the peer.
@@ -57,6 +58,11 @@ type Stream struct {
 	over    bool // this side has broken off, for reason
 	reason  error
 	settled bool // out of the budgets
+	cut     bool // the link took unread data with it
+	slot    bool // takes one of the link's slots for opening; its smu guards this
+
+	queued atomic.Bool  // a write waits for room in the link's queue
+	stop   atomic.Int32 // whether it should go on waiting, see halt
 
 	rd, wr deadline
 
@@ -85,8 +91,12 @@ func (s *Stream) Read(p []byte) (int, error) {
 	s.mu.Lock()
 	if s.prefix != nil {
 		s.mu.Unlock()
-		if _, err := s.Write(nil); err != nil {
-			return 0, err
+		if s.wmu.TryLock() { // else it leaves with what is being written
+			_, err := s.write(nil)
+			s.wmu.Unlock()
+			if err != nil {
+				return 0, err
+			}
 		}
 		s.mu.Lock()
 	}
@@ -110,7 +120,7 @@ func (s *Stream) Read(p []byte) (int, error) {
 			return n, nil
 		}
 		switch {
-		case s.finIn:
+		case s.finIn && !s.cut:
 			s.mu.Unlock()
 			return 0, io.EOF
 		case s.link.lost.Load():
@@ -129,12 +139,19 @@ func (s *Stream) Read(p []byte) (int, error) {
 
 // Write writes all of p or returns an error.
 func (s *Stream) Write(p []byte) (int, error) {
+	s.wmu.Lock()
+	defer s.wmu.Unlock()
+	return s.write(p)
+}
+
+// write writes p, and before it the preface if that has not left; wmu is held.
+func (s *Stream) write(p []byte) (int, error) {
 	total := 0
 	for {
 		s.mu.Lock()
 		var err error
 		for {
-			if err = s.writable(); err != nil || s.sent < s.credit || len(p) == 0 {
+			if err = s.writable(len(p) > 0); err != nil || s.sent < s.credit || len(p) == 0 {
 				break
 			}
 			s.canWr.Wait()
@@ -156,7 +173,14 @@ func (s *Stream) Write(p []byte) (int, error) {
 		bulk := s.isBulk
 		s.mu.Unlock()
 		if n+len(prefix) > 0 {
-			if err := s.link.w.data(s.id, prefix, p[:n], bulk); err != nil {
+			switch err := s.link.w.data(s, prefix, p[:n], bulk); {
+			case errors.Is(err, errGaveUp):
+				s.mu.Lock()
+				s.sent -= int64(n + len(prefix))
+				s.prefix = prefix
+				s.mu.Unlock()
+				continue // which finds out why
+			case err != nil:
 				return total, s.link.lostError()
 			}
 		}
@@ -167,8 +191,9 @@ func (s *Stream) Write(p []byte) (int, error) {
 	}
 }
 
-// writable tells why nothing can be written; mu is held.
-func (s *Stream) writable() error {
+// writable tells why nothing can be written; mu is held. The preface and the end
+// of the stream have no deadline.
+func (s *Stream) writable(timed bool) error {
 	switch {
 	case s.over:
 		return s.reason
@@ -178,10 +203,32 @@ func (s *Stream) writable() error {
 		return net.ErrClosed
 	case s.link.lost.Load():
 		return s.link.lostError()
-	case s.wr.expired:
+	case timed && s.wr.expired:
 		return os.ErrDeadlineExceeded
 	}
 	return nil
+}
+
+// errGaveUp says that a write was told to wait no longer.
+var errGaveUp = errors.New("gave up")
+
+// halt tells a write that waits for room in the link's queue whether to wait on:
+// 0 yes, 1 not with data, 2 not at all. mu is held.
+func (s *Stream) halt() {
+	var stop int32
+	switch {
+	case s.over || s.rstIn:
+		stop = 2
+	case s.wr.expired:
+		stop = 1
+	}
+	s.stop.Store(stop)
+	if stop > 0 && s.queued.Load() {
+		w := &s.link.w
+		w.mu.Lock()
+		w.space.Broadcast()
+		w.mu.Unlock()
+	}
 }
 
 // CloseWrite tells the peer that nothing more will be written.
@@ -249,6 +296,7 @@ func (s *Stream) reset(reason error) {
 
 // wake lets whoever waits look again; mu is held.
 func (s *Stream) wake() {
+	s.halt()
 	s.canRd.Broadcast()
 	s.canWr.Broadcast()
 }
@@ -278,7 +326,14 @@ func (s *Stream) OnReset(f func()) {
 	rst := s.rstIn
 	s.mu.Unlock()
 	if rst {
-		f()
+		s.tellReset()
+	}
+}
+
+// tellReset calls what OnReset was given.
+func (s *Stream) tellReset() {
+	if f := s.onReset.Swap(nil); f != nil {
+		(*f)()
 	}
 }
 
@@ -363,6 +418,7 @@ func (s *Stream) setDeadline(d *deadline, t time.Time) {
 	defer s.mu.Unlock()
 	d.stop()
 	d.expired = false
+	s.halt()
 	if t.IsZero() {
 		return
 	}
