@@ -159,6 +159,8 @@ func (l *Link) incoming(hdr []byte) (v verdict, err error) {
 func (l *Link) ends(s *Stream, flags uint16) {
 	if flags&flagFIN != 0 {
 		s.finIn = true
+		l.loaned.Add(-s.loan)
+		s.loan = 0
 	}
 	if flags&flagRST != 0 {
 		s.rstIn = true

@@ -83,7 +83,10 @@ type Link struct {
 	resets  []*Stream     // streams that yamux has to be told are over
 	opening chan struct{} // a slot for each stream that the peer has not accepted; nil for an agent
 	tooMuch atomic.Bool
-	guard   guard // of the reading goroutine
+	// Streams reset for want of memory since the log told so, and when it did.
+	tooSlow  int
+	toldSlow time.Time
+	guard    guard // of the reading goroutine
 
 	ended   atomic.Bool
 	closeMu sync.Mutex

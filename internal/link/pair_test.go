@@ -5,6 +5,7 @@ import (
 	"context"
 	"io"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -266,20 +267,25 @@ func (s *slow) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
+// noise is what patterns are cut from; its length is a prime.
+var noise = func() []byte {
+	b := make([]byte, 1048573)
+	_, _ = rand.NewChaCha8([32]byte{}).Read(b)
+	return b
+}()
+
 // patterned is an endless, repeatable stream of bytes in which a lost, doubled or
 // moved piece shows.
-type patterned struct{ x uint64 }
+type patterned struct{ at uint64 }
 
 func (p *patterned) Read(b []byte) (int, error) {
-	for i := range b {
-		p.x = p.x*6364136223846793005 + 1442695040888963407
-		b[i] = byte(p.x >> 56)
-	}
-	return len(b), nil
+	n := copy(b, noise[p.at%uint64(len(noise)):])
+	p.at += uint64(n)
+	return n, nil
 }
 
 func pattern(seed uint64, n int64) io.Reader {
-	return io.LimitReader(&patterned{seed*2654435761 + 1}, n)
+	return io.LimitReader(&patterned{seed * 7919}, n)
 }
 
 func readFull(r io.Reader, b []byte) error {

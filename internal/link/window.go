@@ -34,6 +34,8 @@ const (
 	// maxLoans bounds what the streams of a link are granted beyond their first
 	// windows, all together.
 	maxLoans = 16 << 20
+	// sayEvery is how often a link's log tells of streams that were reset.
+	sayEvery = time.Minute
 )
 
 // took accounts n bytes that the reader of s has taken, and returns the credit
@@ -45,6 +47,9 @@ func (s *Stream) took(n int) (more int64) {
 		return 0
 	}
 	l.free(int64(n))
+	if s.finIn {
+		return 0 // nothing will come for it
+	}
 	s.sinceGrant += int64(n)
 	if s.sinceGrant < min(s.window/4, growStep) {
 		return 0
@@ -183,10 +188,19 @@ func (l *Link) relieve() {
 		}
 		s.mu.Unlock()
 	}
-	l.smu.Unlock()
 	if worst == nil {
+		l.smu.Unlock()
 		return
 	}
-	l.log.Warn("stream reset: its reader is too slow", "waiting_bytes", most, "link_bytes", l.buffered.Load())
+	l.tooSlow++
+	count := l.tooSlow
+	say := time.Since(l.toldSlow) > sayEvery
+	if say {
+		l.tooSlow, l.toldSlow = 0, time.Now()
+	}
+	l.smu.Unlock()
+	if say {
+		l.log.Warn("stream reset: its reader is too slow", "waiting_bytes", most, "link_bytes", l.buffered.Load(), "streams", count)
+	}
 	go worst.reset(errSlow) // not here: it waits for the link's sender
 }
