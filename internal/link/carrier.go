@@ -222,11 +222,21 @@ func (l *Link) blame(err error) error {
 	if errors.As(err, &e) {
 		if b, merr := protocol.Marshal(protocol.Message{Error: e}); merr == nil {
 			_ = l.w.control(b)
-			l.w.flushLast()
+			if l.w.flushLast() {
+				l.hearOut()
+			}
 		}
 	}
 	l.log.Warn("link closed", "peer", l.ws.RemoteAddr(), "reason", err)
 	return l.closeLater(err)
+}
+
+// hearOut takes what the peer still sends, within bounds: closed with something
+// unread, TCP would take back what the peer has not read yet.
+func (l *Link) hearOut() {
+	c := l.ws.NetConn()
+	_ = c.SetReadDeadline(time.Now().Add(lastWords))
+	_, _ = io.CopyN(io.Discard, c, maxWSMessage)
 }
 
 // onPing answers a ping without waiting for a write under way.
@@ -250,6 +260,7 @@ type writer struct {
 	texts   [][]byte  // control messages that wait
 	pings   []pingMsg // at most maxPings
 	sending bool
+	last    bool // what waits leaves, and nothing more is taken
 	closed  bool
 }
 
@@ -282,7 +293,7 @@ func (c *carrier) Write(p []byte) (int, error) {
 		w.mu.Unlock()
 		return 0, net.ErrClosed
 	}
-	if !l.outgoing(hdr[:]) {
+	if w.last || !l.outgoing(hdr[:]) {
 		w.mu.Unlock()
 		return len(p), nil
 	}
@@ -314,7 +325,7 @@ func (w *writer) data(s *Stream, prefix, p []byte, bulk bool) error {
 		limit = 2 * maxQueue
 	}
 	w.mu.Lock()
-	for !w.closed && w.out != nil && len(*w.out) >= limit {
+	for !w.closed && !w.last && w.out != nil && len(*w.out) >= limit {
 		s.queued.Store(true)
 		if stop := s.stop.Load(); stop == 2 || stop == 1 && len(p) > 0 {
 			s.queued.Store(false)
@@ -324,7 +335,7 @@ func (w *writer) data(s *Stream, prefix, p []byte, bulk bool) error {
 		w.space.Wait()
 		s.queued.Store(false)
 	}
-	if w.closed {
+	if w.closed || w.last {
 		w.mu.Unlock()
 		return net.ErrClosed
 	}
@@ -368,7 +379,7 @@ func (w *writer) frame(typ byte, flags uint16, id, length uint32) {
 	var hdr [headerSize]byte
 	putHeader(hdr[:], typ, flags, id, length)
 	w.mu.Lock()
-	if w.closed {
+	if w.closed || w.last {
 		w.mu.Unlock()
 		return
 	}
@@ -378,7 +389,7 @@ func (w *writer) frame(typ byte, flags uint16, id, length uint32) {
 
 func (w *writer) control(b []byte) error {
 	w.mu.Lock()
-	if w.closed {
+	if w.closed || w.last {
 		w.mu.Unlock()
 		return net.ErrClosed
 	}
@@ -389,7 +400,7 @@ func (w *writer) control(b []byte) error {
 
 func (w *writer) ping(kind int, data []byte) {
 	w.mu.Lock()
-	if w.closed || len(w.pings) >= maxPings {
+	if w.closed || w.last || len(w.pings) >= maxPings {
 		w.mu.Unlock()
 		return
 	}
@@ -496,17 +507,25 @@ func (c *carrier) Close() error {
 // ErrPeerClosed is the end of a link that the other side has closed on purpose.
 var ErrPeerClosed = errors.New("the other side closed the connection")
 
-// lastWords is how long Close waits for what was queued, among it the control
-// message that tells the peer why.
-const lastWords = 200 * time.Millisecond
+const (
+	// lastWords is how long Close waits for what was queued, among it the control
+	// message that tells the peer why.
+	lastWords = 200 * time.Millisecond
+	// lastAnswer is how long it then waits for the peer to close.
+	lastAnswer = time.Second
+)
 
-func (w *writer) flushLast() {
+// flushLast sends what waits and then the WebSocket close message; said tells
+// whether that has left. Nothing can be sent any more.
+func (w *writer) flushLast() (said bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.closed {
-		return
+	if w.closed || w.last {
+		return false
 	}
-	if !w.sending && len(w.texts) > 0 {
+	w.last = true
+	w.space.Broadcast()
+	if !w.sending && (w.out != nil || len(w.texts) > 0) {
 		w.sending = true
 		go w.send()
 	}
@@ -522,11 +541,12 @@ func (w *writer) flushLast() {
 		w.space.Wait()
 	}
 	if w.closed || late {
-		return
+		return false
 	}
 	w.mu.Unlock()
-	_ = w.l.ws.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(websocket.CloseNormalClosure, ""), time.Now().Add(lastWords))
-	w.mu.Lock()
+	defer w.mu.Lock()
+	bye := websocket.FormatCloseMessage(websocket.CloseNormalClosure, "")
+	return w.l.ws.WriteControl(websocket.CloseMessage, bye, time.Now().Add(lastWords)) == nil
 }
 
 // LocalAddr, RemoteAddr and the deadlines make carrier a net.Conn. yamux uses

@@ -93,8 +93,9 @@ type Link struct {
 	closing bool
 	onClose func()
 
-	endOnce sync.Once
-	endErr  error
+	farewell sync.Once
+	endOnce  sync.Once
+	endErr   error
 }
 
 // bufferSize is the size of the WebSocket write buffers. One message must fit
@@ -383,7 +384,18 @@ func (l *Link) Close() error { return l.CloseWith(ErrClosed) }
 // CloseWith ends the link; Err then tells reason.
 func (l *Link) CloseWith(reason error) error {
 	_ = l.closeLater(reason)
-	l.w.flushLast()
+	l.farewell.Do(func() {
+		if !l.w.flushLast() {
+			return
+		}
+		// Closed at once, TCP would take back what the peer has not read yet.
+		t := time.NewTimer(lastAnswer)
+		defer t.Stop()
+		select {
+		case <-l.Done():
+		case <-t.C:
+		}
+	})
 	_ = l.mux.Close()
 	return nil
 }
