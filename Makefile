@@ -4,6 +4,8 @@ VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev
 FUZZTIME ?= 30s
 BUILD     = CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X github.com/relaytunnel/relay/internal/cli.Version=$(VERSION)'
 GOFUMPT   = go tool -modfile=tools/gofumpt.mod gofumpt
+# A program with the race detector in it sleeps a second before it exits, unless told not to.
+RACE      = CGO_ENABLED=1 GORACE=atexit_sleep_ms=0
 GOLANGCI  = go tool -modfile=tools/golangci-lint.mod golangci-lint
 
 .PHONY: build test race lint fmt fuzz bench bench-smoke demo clean
@@ -16,8 +18,8 @@ test: ## all tests; first installs the programs that some of them drive
 	go test -timeout 10m ./...
 
 race: ## all tests under the race detector, which needs a C compiler; of the conformance suite, the program that it judges
-	CGO_ENABLED=1 go test -race -timeout 15m $$(go list ./... | grep -v /internal/conformance$$)
-	CGO_ENABLED=1 RELAY_RACE=1 go test -short -timeout 15m ./internal/conformance
+	$(RACE) go test -race -timeout 15m $$(go list ./... | grep -v /internal/conformance$$)
+	$(RACE) RELAY_RACE=1 go test -short -timeout 15m ./internal/conformance
 
 lint: ## formatting, vet, linters, known vulnerabilities (VULNDB=folder or URL)
 	tools/formatted.sh $(GOFUMPT) -l .
