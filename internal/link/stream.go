@@ -262,15 +262,29 @@ func (s *Stream) Close() error {
 func (s *Stream) Reset() { s.reset(ErrReset) }
 
 func (s *Stream) reset(reason error) {
+	if s.giveUp(reason) {
+		s.sendReset()
+	}
+}
+
+// giveUp ends the stream on this side and frees what it holds; false when it
+// had ended before. The peer is still to be told.
+func (s *Stream) giveUp(reason error) bool {
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	if s.over {
-		s.mu.Unlock()
-		return
+		return false
 	}
 	s.over, s.reason = true, reason
 	s.settle()
-	finOut, rstIn := s.finOut, s.rstIn
 	s.wake()
+	return true
+}
+
+// sendReset tells the peer. It may wait for the link's sender.
+func (s *Stream) sendReset() {
+	s.mu.Lock()
+	finOut, rstIn := s.finOut, s.rstIn
 	s.mu.Unlock()
 	if rstIn {
 		return

@@ -202,5 +202,7 @@ func (l *Link) relieve() {
 	if say {
 		l.log.Warn("stream reset: its reader is too slow", "waiting_bytes", most, "link_bytes", l.buffered.Load(), "streams", count)
 	}
-	go worst.reset(errSlow) // not here: it waits for the link's sender
+	if worst.giveUp(errSlow) {
+		go worst.sendReset() // not here: it may wait for the link's sender
+	}
 }
