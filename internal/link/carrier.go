@@ -54,6 +54,7 @@ type carrier Link
 type reader struct {
 	ready bool      // yamux is set up
 	msg   io.Reader // the message being read
+	empty bool      // nothing of it was read yet
 	hdr   [headerSize]byte
 	off   int // hdr[off:] is still to be handed over, when given
 	given bool
@@ -178,12 +179,21 @@ func (l *Link) readSome(p []byte) (int, error) {
 	for {
 		if l.read.msg != nil {
 			n, err := l.read.msg.Read(p)
-			if errors.Is(err, io.EOF) {
-				l.read.msg, err = nil, nil
-			}
-			if n > 0 || err != nil {
+			if n > 0 {
+				l.read.empty = false
 				l.lastRead.Store(time.Now().UnixMilli())
-				return n, err
+			}
+			switch {
+			case errors.Is(err, io.EOF):
+				l.read.msg = nil
+				if err := l.nothingIn(); err != nil {
+					return n, err
+				}
+			case err != nil:
+				return n, l.closeLater(fmt.Errorf("connection lost: %w", err))
+			}
+			if n > 0 {
+				return n, nil
 			}
 			continue
 		}
@@ -195,7 +205,7 @@ func (l *Link) readSome(p []byte) (int, error) {
 			return 0, l.closeLater(fmt.Errorf("connection lost: %w", err))
 		}
 		if kind == websocket.BinaryMessage {
-			l.read.msg = msg
+			l.read.msg, l.read.empty = msg, true
 			continue
 		}
 		l.lastRead.Store(time.Now().UnixMilli())
@@ -214,6 +224,17 @@ func (l *Link) readSome(p []byte) (int, error) {
 			l.opts.Control(l, m)
 		}
 	}
+}
+
+// nothingIn counts a message that was empty.
+func (l *Link) nothingIn() error {
+	if !l.read.empty {
+		return nil
+	}
+	if err := l.guard.stray(empty); err != nil {
+		return l.blame(err)
+	}
+	return nil
 }
 
 // blame ends the link after telling the peer what it did wrong.
@@ -249,19 +270,28 @@ func (l *Link) onPing(data string) error {
 	return nil
 }
 
+func (l *Link) onPong(string) error {
+	l.lastRead.Store(time.Now().UnixMilli())
+	if err := l.guard.ping(); err != nil {
+		return l.blame(err)
+	}
+	return nil
+}
+
 // writer collects what is to be sent. Whoever finds it idle sends; whoever
 // finds it busy leaves its bytes for the one who sends.
 type writer struct {
 	l *Link
 
-	mu      sync.Mutex
-	space   sync.Cond // signalled when out was taken or the link ended
-	out     *[]byte   // frames that wait; nil when none
-	texts   [][]byte  // control messages that wait
-	pings   []pingMsg // at most maxPings
-	sending bool
-	last    bool // what waits leaves, and nothing more is taken
-	closed  bool
+	mu       sync.Mutex
+	space    sync.Cond // signalled when out was taken or the link ended
+	out      *[]byte   // frames that wait; nil when none
+	texts    [][]byte  // control messages that wait, of textSize bytes
+	textSize int
+	pings    []pingMsg // at most maxPings
+	sending  bool
+	last     bool // what waits leaves, and nothing more is taken
+	closed   bool
 }
 
 type pingMsg struct {
@@ -393,10 +423,20 @@ func (w *writer) control(b []byte) error {
 		w.mu.Unlock()
 		return net.ErrClosed
 	}
+	if w.textSize += len(b); w.textSize > maxTexts {
+		w.mu.Unlock()
+		go func() { _ = w.l.CloseWith(errDeaf) }() // not here: it may be the reader who answers
+		return errDeaf
+	}
 	w.texts = append(w.texts, b)
 	w.kick()
 	return nil
 }
+
+// maxTexts bounds the control messages that wait for a peer that does not read.
+const maxTexts = 4 * protocol.MaxMessage
+
+var errDeaf = errors.New("the peer does not take its control messages")
 
 func (w *writer) ping(kind int, data []byte) {
 	w.mu.Lock()
@@ -436,7 +476,7 @@ func (w *writer) sendBatch() (more bool) {
 		return false
 	}
 	texts, pings, out := w.texts, w.pings, w.out
-	w.texts, w.pings, w.out = nil, nil, nil
+	w.texts, w.textSize, w.pings, w.out = nil, 0, nil, nil
 	if out == nil && texts == nil && pings == nil {
 		w.sending = false
 		w.space.Broadcast()

@@ -14,12 +14,16 @@ const (
 	// ping in five seconds.
 	maxPingRate    = 50
 	maxMessageRate = 200
-	// maxStray is how many frames for streams that do not exist a peer may send
-	// in strayPeriod. An honest one sends a few, when both ends close at once.
+	// maxStray is how many frames a peer may send in strayPeriod that say nothing,
+	// or are for streams that do not exist. An honest one sends a few of the
+	// latter, when both ends close at once.
 	maxStray    = 200
 	strayPeriod = 10 * time.Second
 	// tombstoneLife is how long frames for a stream that was reset are expected.
 	tombstoneLife = 15 * time.Second
+	// lateCredit is how many window updates may come for a stream that was reset:
+	// as many as a whole window gives while they are smallest.
+	lateCredit = maxWindow / (minWindow / 4)
 	// maxStreams bounds the streams of one link.
 	maxStreams = 10_000
 )
@@ -33,8 +37,9 @@ func violation(format string, args ...any) error {
 
 // tombstone remembers a stream that this side has reset.
 type tombstone struct {
-	credit int64 // bytes that may still arrive
-	at     time.Time
+	credit  int64 // bytes that may still arrive
+	updates int   // window updates that have arrived
+	at      time.Time
 }
 
 // guard counts what a hostile peer could send without end. Only the reading
@@ -69,16 +74,22 @@ func (g *guard) message() error {
 	return nil
 }
 
-func (g *guard) stray() error {
+func (g *guard) stray(what string) error {
 	now := time.Now()
 	if now.Sub(g.straysAt) > strayPeriod {
 		g.straysAt, g.strays = now, 0
 	}
 	if g.strays++; g.strays > maxStray {
-		return violation("more than %d frames for unknown streams", maxStray)
+		return violation("more than %d %s", maxStray, what)
 	}
 	return nil
 }
+
+// What strays are called.
+const (
+	unknown = "frames for unknown streams"
+	empty   = "frames that say nothing"
+)
 
 // verdict is what becomes of an incoming frame.
 type verdict struct {
@@ -107,12 +118,18 @@ func (l *Link) incoming(hdr []byte) (v verdict, err error) {
 		return v, nil
 	case typeGoAway:
 		v.pass = true
-		return v, nil
+		return v, l.guard.stray(empty)
 	default:
 		return v, violation("frame type %d", typ)
 	}
 	if flags&^(flagSYN|flagACK|flagFIN|flagRST) != 0 {
 		return v, violation("frame flags %#x", flags)
+	}
+	if flags == 0 && length == 0 {
+		return v, l.guard.stray(empty)
+	}
+	if typ == typeData && length > maxWindow {
+		return v, violation("a frame of %d bytes is more than any window", length)
 	}
 
 	l.smu.Lock()
@@ -181,15 +198,17 @@ func (l *Link) incomingStray(typ byte, flags uint16, id, length uint32) (v verdi
 	}
 	t, known := l.dead[id]
 	if !known {
-		return v, l.guard.stray()
+		return v, l.guard.stray(unknown)
 	}
 	if typ == typeData {
 		if t.credit -= int64(length); t.credit < 0 {
 			return v, violation("stream %d sent more than its window", id)
 		}
-		l.dead[id] = t
+	} else if t.updates++; t.updates > lateCredit {
+		return v, l.guard.stray(unknown)
 	}
-	if flags&(flagFIN|flagRST) != 0 {
+	l.dead[id] = t
+	if flags&flagRST != 0 {
 		delete(l.dead, id)
 	}
 	return v, nil
@@ -202,14 +221,15 @@ func (l *Link) openedByPeer(id uint32, typ byte, flags uint16, length uint32) er
 		return violation("an agent opened a stream")
 	case id == 0 || id%2 != 0:
 		return violation("stream id %d", id)
-	case len(l.streams) >= maxStreams:
-		return violation("more than %d streams", maxStreams)
+	case len(l.streams) >= maxStreams || l.unaccepted.Load() >= agentBacklog:
+		return violation("too many streams")
 	case typ != typeWindow || flags != flagSYN:
 		return violation("stream %d did not begin with a window update", id)
 	}
 	s := newStream(l, id)
 	s.credit += int64(length)
 	l.streams[id] = s
+	l.unaccepted.Add(1)
 	return nil
 }
 
@@ -285,7 +305,8 @@ func (l *Link) bury(s *Stream) {
 	if l.dead == nil {
 		l.dead = map[uint32]tombstone{}
 	}
-	if len(l.dead) >= 256 {
+	if len(l.dead) >= 256 && now.Sub(l.swept) > time.Second {
+		l.swept = now
 		for id, t := range l.dead {
 			if now.Sub(t.at) > tombstoneLife {
 				delete(l.dead, id)

@@ -66,13 +66,14 @@ type Link struct {
 	// ready is closed when mux is set: yamux starts to read before that.
 	ready chan struct{}
 
-	lastRead  atomic.Int64 // Unix ms of the last byte read
-	lastWrite atomic.Int64 // Unix ms of the last completed write
-	bulk      atomic.Int32 // streams that move much just now
-	turns     atomic.Int32 // streams on which an answer is outstanding
-	buffered  atomic.Int64 // received bytes that no reader took yet
-	loaned    atomic.Int64 // credit granted beyond each stream's first window
-	lost      atomic.Bool  // no stream can go on
+	lastRead   atomic.Int64 // Unix ms of the last byte read
+	lastWrite  atomic.Int64 // Unix ms of the last completed write
+	bulk       atomic.Int32 // streams that move much just now
+	turns      atomic.Int32 // streams on which an answer is outstanding
+	buffered   atomic.Int64 // received bytes that no reader took yet
+	loaned     atomic.Int64 // credit granted beyond each stream's first window
+	lost       atomic.Bool  // no stream can go on
+	unaccepted atomic.Int32 // streams that the server has opened and Accept has not given out
 
 	read reader
 	w    writer
@@ -80,6 +81,7 @@ type Link struct {
 	smu     sync.Mutex
 	streams map[uint32]*Stream
 	dead    map[uint32]tombstone
+	swept   time.Time     // when the dead were last looked through
 	resets  []*Stream     // streams that yamux has to be told are over
 	opening chan struct{} // a slot for each stream that the peer has not accepted; nil for an agent
 	tooMuch atomic.Bool
@@ -218,10 +220,7 @@ func start(ws *websocket.Conn, server bool, o Options) (*Link, error) {
 	boundUnsent(ws.NetConn())
 	ws.SetReadLimit(maxWSMessage)
 	ws.SetPingHandler(l.onPing)
-	ws.SetPongHandler(func(string) error {
-		l.lastRead.Store(time.Now().UnixMilli())
-		return nil
-	})
+	ws.SetPongHandler(l.onPong)
 	ws.SetCloseHandler(func(int, string) error { return nil })
 
 	var mux *yamux.Session
@@ -319,6 +318,7 @@ func (l *Link) Accept() (*Stream, error) {
 		if err != nil {
 			return nil, l.explain(err)
 		}
+		l.unaccepted.Add(-1)
 		l.smu.Lock()
 		s := l.streams[ys.StreamID()]
 		l.smu.Unlock()
