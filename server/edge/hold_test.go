@@ -195,7 +195,7 @@ func TestVisitorWhoLeavesDoesNotWaitOn(t *testing.T) {
 		}()
 		synctest.Wait()
 		cancel()
-		if p := <-left; p != http.ErrAbortHandler { //nolint:errorlint // a panic value
+		if p := <-left; p != http.ErrAbortHandler {
 			t.Errorf("it ended with %v", p)
 		}
 		go func() { // its place is free
