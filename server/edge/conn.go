@@ -2,6 +2,7 @@ package edge
 
 import (
 	"context"
+	"errors"
 	"net"
 	"net/http"
 	"sync"
@@ -49,12 +50,17 @@ type conn struct {
 	addr  string       // the visitor's address, when it was rendered
 	setAt atomic.Int64 // Unix ns when the write deadline was last set
 
+	spoiled atomic.Bool // see spoil
+
 	resetsSince atomic.Int64 // Unix seconds
 	resets      atomic.Int64
 }
 
 // Read gives what was read ahead first.
 func (c *conn) Read(p []byte) (int, error) {
+	if c.spoiled.Load() {
+		return 0, errSpoiled
+	}
 	if len(c.ahead) > 0 {
 		n := copy(p, c.ahead)
 		c.ahead = c.ahead[n:]
@@ -75,9 +81,35 @@ func (c *conn) Write(p []byte) (int, error) {
 	return c.Conn.Write(p)
 }
 
+// spoil says that the rest of what comes is no request: half a body, most often.
+// Nothing of it is read any more. net/http would take it for the next request if
+// it had failed to read a body in full duplex.
+func (c *conn) spoil() { c.spoiled.Store(true) }
+
+// errSpoiled is no io.EOF: at that net/http would begin to look for a next request
+// while it still closes this one's body, and panic.
+var errSpoiled = errors.New("the rest of the connection is no request")
+
+// lingerFor is how long a spoiled connection is kept after its last answer: a close
+// over unread bytes would break it off before the visitor has seen that. As net/http.
+const lingerFor = 500 * time.Millisecond
+
 // Close closes the connection and gives its place free.
 func (c *conn) Close() error {
-	c.once.Do(func() { c.from.open.Add(-1) })
+	lingers := false
+	c.once.Do(func() {
+		if lingers = c.spoiled.Load() && c.Conn.CloseWrite() == nil; lingers {
+			time.AfterFunc(lingerFor, func() {
+				_ = c.Conn.Close()
+				c.from.open.Add(-1)
+			})
+			return
+		}
+		c.from.open.Add(-1)
+	})
+	if lingers {
+		return nil
+	}
 	return c.Conn.Close()
 }
 

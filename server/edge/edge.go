@@ -141,7 +141,8 @@ type call struct {
 	hostport string // canonical, with the port that the visitor named
 	target   string // origin form, byte for byte
 	client   netip.Addr
-	proto    string // http or https, as the visitor used it
+	proto    string      // http or https, as the visitor used it
+	stalled  atomic.Bool // the visitor did not get on with its body
 }
 
 // admit checks what can be checked before the host is looked up.

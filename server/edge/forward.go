@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"os"
@@ -35,6 +36,9 @@ func (c *call) forward(t Target) {
 	if p != nil {
 		c.refuse(p)
 		return
+	}
+	if vb, ok := body.(*visitorBody); ok {
+		defer vb.settle()
 	}
 	ctx, cancel := context.WithCancelCause(c.r.Context())
 	defer cancel(nil)
@@ -101,7 +105,7 @@ func (c *call) body() (body io.ReadCloser, again func() bool, p *problem) {
 			c.w.Header()["Connection"] = []string{"close"}
 		}
 	}
-	return &visitorBody{c: c, rc: rc}, never, nil
+	return &visitorBody{c: c, rc: rc, announced: maps.Clone(r.Trailer)}, never, nil
 }
 
 func idempotent(method string) bool {
@@ -138,12 +142,14 @@ func (m *memoryBody) Close() error {
 
 // visitorBody is a body that is still arriving.
 type visitorBody struct {
-	c  *call
-	rc *http.ResponseController
+	c         *call
+	rc        *http.ResponseController
+	announced http.Header // trailer fields
 
 	mu       sync.Mutex
 	answered bool
 	aborted  bool
+	complete bool      // all of it was read
 	set      time.Time // when the read deadline was last set
 }
 
@@ -158,7 +164,38 @@ func (b *visitorBody) Read(p []byte) (int, error) {
 		}
 	}
 	b.mu.Unlock()
-	return b.c.r.Body.Read(p)
+	n, err := b.c.r.Body.Read(p)
+	if err == nil {
+		return n, nil
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	switch {
+	case errors.Is(err, io.EOF):
+		b.complete = true
+		b.dropUnannounced()
+	case errors.Is(err, os.ErrDeadlineExceeded) && !b.aborted:
+		b.c.stalled.Store(true)
+	}
+	return n, err
+}
+
+// settle is called when nobody reads the body any more. What was not read of it
+// must not be taken for the next request.
+func (b *visitorBody) settle() {
+	if nc := connOf(b.c.r); nc != nil && b.c.r.ProtoMajor == 1 && !b.complete {
+		nc.spoil()
+	}
+}
+
+// dropUnannounced takes away the trailer fields that the head did not promise:
+// what is announced was there to be checked (RFC 9110, 6.5.1).
+func (b *visitorBody) dropUnannounced() {
+	for k := range b.c.r.Trailer {
+		if _, ok := b.announced[k]; !ok {
+			delete(b.c.r.Trailer, k)
+		}
+	}
 }
 
 func (b *visitorBody) begun() {
@@ -314,7 +351,11 @@ func (c *call) copyBody(res *http.Response) error {
 		defer func() { _ = nc.Uncork() }()
 		cork = nc.Cork
 	}
+	stall := c.stall(rc)
+	defer stall.last()
 	push := func() error {
+		stall.begin()
+		defer stall.end()
 		if err := rc.Flush(); err != nil {
 			return err
 		}
@@ -335,7 +376,10 @@ func (c *call) copyBody(res *http.Response) error {
 	for {
 		n, err := res.Body.Read(buf[:])
 		if n > 0 {
-			if _, werr := c.w.Write(buf[:n]); werr != nil {
+			stall.begin()
+			_, werr := c.w.Write(buf[:n])
+			stall.end()
+			if werr != nil {
 				return werr
 			}
 		}
@@ -359,12 +403,75 @@ func (c *call) copyBody(res *http.Response) error {
 	}
 }
 
+// stall ends an answer by HTTP/2 of which the visitor takes nothing: its connection
+// may be alive and well. With HTTP/1 conn does that.
+type stall struct {
+	rc    *http.ResponseController
+	after time.Duration
+	t     *time.Timer
+
+	mu sync.Mutex
+	on bool
+}
+
+// stall is nil, and does nothing, for HTTP/1.
+func (c *call) stall(rc *http.ResponseController) *stall {
+	if c.r.ProtoMajor != 2 {
+		return nil
+	}
+	return &stall{rc: rc, after: c.edge.o.Progress}
+}
+
+// begin and end stand around what may block.
+func (s *stall) begin() {
+	if s == nil {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.on = true
+	if s.t == nil {
+		s.t = time.AfterFunc(s.after, s.reset)
+	} else {
+		s.t.Reset(s.after)
+	}
+}
+
+func (s *stall) end() {
+	if s == nil {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.on = false
+	s.t.Stop()
+}
+
+// reset holds mu, so that the answer is not over while it works on it.
+func (s *stall) reset() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.on {
+		_ = s.rc.SetWriteDeadline(time.Unix(1, 0))
+	}
+}
+
+// last bounds what net/http still has to write.
+func (s *stall) last() {
+	if s != nil {
+		_ = s.rc.SetWriteDeadline(time.Now().Add(s.after))
+	}
+}
+
 // fail says why there is no answer.
 func (c *call) fail(ctx context.Context, err error) {
-	if c.r.Context().Err() != nil {
-		panic(http.ErrAbortHandler) // the visitor has gone
+	p := &bodyStalled // net/http takes such a visitor for gone
+	if !c.stalled.Load() {
+		if c.r.Context().Err() != nil {
+			panic(http.ErrAbortHandler) // the visitor has gone
+		}
+		p = problemOf(ctx, err)
 	}
-	p := problemOf(ctx, err)
 	c.edge.log.Debug("request failed", "id", c.id, "host", c.host, "code", p.Code, "err", err)
 	c.refuse(p)
 }

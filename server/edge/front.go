@@ -195,6 +195,7 @@ func (c *frontConn) serve() {
 		keep, rest := c.answer(ctx, cancel, head, buf[:n])
 		n = copy(buf[:], rest)
 		if !keep {
+			c.conn.spoil()
 			_ = c.conn.Close()
 			return
 		}

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"time"
 )
 
 const errorHeader = "Relay-Error"
@@ -59,6 +60,10 @@ func (c *call) refuse(p *problem) {
 	}
 	if p.Close && c.r.ProtoMajor == 1 {
 		h.Set("Connection", "close")
+	}
+	if c.r.Body != nil && c.r.Body != http.NoBody {
+		// net/http reads the rest of a small body before it answers, but not for ever.
+		_ = http.NewResponseController(c.w).SetReadDeadline(time.Now().Add(c.edge.o.Progress))
 	}
 	var body bytes.Buffer
 	if strings.Contains(c.r.Header.Get("Accept"), "text/html") {
