@@ -327,6 +327,7 @@ func (r *road) env(who string) []string {
 	env := []string{
 		"PATH=" + os.Getenv("PATH"), "HOME=" + home, "TMPDIR=" + os.TempDir(),
 		"XDG_STATE_HOME=" + filepath.Join(home, "state"), "XDG_CONFIG_HOME=" + filepath.Join(home, "config"),
+		"GORACE=atexit_sleep_ms=0", // with the race detector in it, it would sleep a second before it exits
 	}
 	if who != "server" {
 		env = append(env, "RELAY_SERVER="+r.serverURL(), "RELAY_TOKEN="+r.token)
