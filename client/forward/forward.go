@@ -175,9 +175,11 @@ func (f *forwarder) handle(req *http.Request) (*http.Response, error) {
 		f.tell(x)
 		return res, nil
 	}
-	res.Body = &countedBody{ReadCloser: res.Body, done: func(n int64, err error) {
-		if err != nil && req.Context().Err() != nil {
-			err = errLeft
+	whole := res.ContentLength == 0 || req.Method == http.MethodHead ||
+		res.StatusCode == http.StatusNoContent || res.StatusCode == http.StatusNotModified
+	res.Body = &countedBody{ReadCloser: res.Body, whole: whole, done: func(n int64, whole bool, err error) {
+		if !whole && n != res.ContentLength && (err == nil || req.Context().Err() != nil) {
+			err = errLeft // nobody took the rest
 		}
 		x.Bytes, x.Err, x.Duration = n, err, time.Since(began)
 		f.tell(x)
@@ -227,15 +229,19 @@ func (f *forwarder) failed(err error) *http1.Failed {
 // countedBody tells how much was read when it is closed.
 type countedBody struct {
 	io.ReadCloser
-	n    int64
-	err  error
-	done func(n int64, err error)
+	n     int64
+	err   error
+	whole bool // read to its end, or has none
+	done  func(n int64, whole bool, err error)
 }
 
 func (b *countedBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
 	b.n += int64(n)
-	if err != nil && !errors.Is(err, io.EOF) {
+	switch {
+	case errors.Is(err, io.EOF):
+		b.whole = true
+	case err != nil:
 		b.err = err
 	}
 	return n, err
@@ -252,7 +258,7 @@ func (b *countedBody) Buffered() int {
 func (b *countedBody) Close() error {
 	err := b.ReadCloser.Close()
 	if b.done != nil {
-		b.done(b.n, b.err)
+		b.done(b.n, b.whole, b.err)
 		b.done = nil
 	}
 	return err

@@ -39,6 +39,11 @@ func (f *forwarder) roundTripH2C(req *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
+	if len(res.Trailer) > 0 && req.Method != http.MethodHead {
+		// HTTP/1.1 has trailers only after chunks.
+		res.ContentLength = -1
+		delete(res.Header, "Content-Length")
+	}
 	return res, nil
 }
 
