@@ -52,6 +52,9 @@ type Options struct {
 	// Proxy picks a proxy for reaching the server; nil takes it from the environment.
 	Proxy func(*http.Request) (*url.URL, error)
 	Log   *slog.Logger
+	// DeadAfter is the silence after which the server is given up, PingEvery how
+	// long a link may be quiet before a ping is sent; 0 means the protocol's.
+	DeadAfter, PingEvery time.Duration
 }
 
 // Spec is a public name to listen on.
@@ -116,6 +119,12 @@ func New(o Options) *Client {
 	if o.DialContext == nil {
 		o.DialContext = DialContext
 	}
+	if o.DeadAfter == 0 {
+		o.DeadAfter = protocol.DeadAfter
+	}
+	if o.PingEvery == 0 {
+		o.PingEvery = protocol.PingInterval
+	}
 	if o.Proxy == nil {
 		o.Proxy = http.ProxyFromEnvironment
 	}
@@ -146,7 +155,7 @@ func (c *Client) binds() []protocol.Bind {
 	for id := uint32(1); id <= c.nextID; id++ {
 		if ln := c.listeners[id]; ln != nil {
 			bs = append(bs, protocol.Bind{
-				ID: id, Kind: protocol.KindHTTP, Name: ln.spec.Name, Hint: ln.spec.Hint,
+				ID: id, Kind: protocol.KindHTTP, Name: ln.wanted(), Hint: ln.spec.Hint,
 				Takeover: ln.spec.Takeover, HostHeader: ln.spec.HostHeader,
 			})
 		}
@@ -209,6 +218,16 @@ func (l *Listener) Close() error {
 		close(l.closed)
 	})
 	return nil
+}
+
+// wanted is the name to ask for.
+func (l *Listener) wanted() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.name != "" {
+		return l.name
+	}
+	return l.spec.Name
 }
 
 // Addr is the public URL, once the listener has one.

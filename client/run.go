@@ -38,6 +38,9 @@ const (
 	// steadyAfter is how long a connection must have lived for the waits to
 	// begin anew.
 	steadyAfter = 30 * time.Second
+	// ownShadow is how long, in DeadAfters, a name that this agent has had may be
+	// taken by a session of its own that the server has not given up yet.
+	ownShadow = 2
 )
 
 // Run connects and stays connected until ctx ends; then it returns nil. A server
@@ -47,17 +50,28 @@ const (
 // does not mend (*protocol.Error).
 func (c *Client) Run(ctx context.Context) error {
 	wait := backoff.Backoff{Min: retryMin, Max: retryMax}
-	for first := true; ; first = false {
+	var lost time.Time // when the agent was last online; zero before the first time
+	for {
 		began := time.Now()
 		online, err := c.once(ctx)
 		if ctx.Err() != nil {
 			return nil //nolint:nilerr // the end of ctx is how Run ends well
 		}
+		if online {
+			lost = time.Now()
+		}
 		var refused *protocol.Error
 		if errors.As(err, &refused) && !refused.Retry() {
-			return refused
+			shadow := !online && refused.Code == protocol.CodeTaken && time.Since(lost) < ownShadow*c.o.DeadAfter
+			if !shadow {
+				return refused
+			}
 		}
-		if first && !online {
+		if lost.IsZero() {
+			var stranger *strangerError
+			if errors.As(err, &stranger) {
+				return stranger.refusal()
+			}
 			return err
 		}
 		var pause time.Duration
@@ -86,6 +100,16 @@ func (c *Client) Run(ctx context.Context) error {
 	}
 }
 
+// strangerError says that something else than a relay server answered. Where a
+// relay server has answered before, it is something on the way that will go again.
+type strangerError struct{ why string }
+
+func (e *strangerError) Error() string { return e.why }
+
+func (e *strangerError) refusal() error {
+	return &protocol.Error{Code: protocol.CodeProtocol, Message: e.why}
+}
+
 // session is one connection to the server, of one or more links.
 type session struct {
 	c       *Client
@@ -95,9 +119,10 @@ type session struct {
 	drain   chan protocol.Drain
 	ended   chan error // a reason from the server
 
-	wg    sync.WaitGroup
-	mu    sync.Mutex
-	extra []*link.Link
+	wg     sync.WaitGroup
+	mu     sync.Mutex
+	extra  []*link.Link
+	closed bool // takes no further links
 }
 
 // once connects, serves until the link is lost, and cleans up. online tells
@@ -118,6 +143,7 @@ func (c *Client) once(ctx context.Context) (online bool, err error) {
 	}
 	s.first = l
 	defer s.wg.Wait()
+	defer cancel() // before that: a further link may be dialed
 	defer s.closeAll()
 	if s.welcome.Resume != "" {
 		c.mu.Lock()
@@ -132,16 +158,20 @@ func (c *Client) once(ctx context.Context) (online bool, err error) {
 	return true, s.watch(ctx)
 }
 
-// pingEvery is a tick of watch less than the protocol's interval.
-const pingEvery = protocol.PingInterval - time.Second
-
 // watch keeps the session alive and gives it more links while streams move much.
 func (s *session) watch(ctx context.Context) error {
-	t := time.NewTicker(time.Second)
+	tick := min(time.Second, s.c.o.PingEvery/5)
+	pingEvery := s.c.o.PingEvery - tick
+	t := time.NewTicker(tick)
 	defer t.Stop()
 	var pinged time.Time
+	var widened chan struct{} // while a further link is dialed: closed when that is over
 	var draining string
 	for {
+		bulk := s.bulk
+		if widened != nil {
+			bulk = nil
+		}
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
@@ -162,14 +192,18 @@ func (s *session) watch(ctx context.Context) error {
 		case d := <-s.drain:
 			draining = d.Reason
 			s.c.o.OnEvent(Draining{Reason: d.Reason})
-		case <-s.bulk:
-			s.widen(ctx)
+		case <-bulk:
+			done := make(chan struct{})
+			widened = done
+			s.wg.Go(func() { defer close(done); s.widen(ctx) }) // the links want to be watched meanwhile
+		case <-widened:
+			widened = nil
 		case now := <-t.C:
 			now = now.Round(0) // by the wall clock: a sleeping machine's other clock sleeps too
 			ping := now.Sub(pinged) >= pingEvery
 			for _, l := range s.links() {
-				if l.Silent(now) > protocol.DeadAfter {
-					_ = l.CloseWith(fmt.Errorf("the server was silent for %v", protocol.DeadAfter))
+				if l.Silent(now)+tick > s.c.o.DeadAfter { // before the next look
+					l.Abandon(fmt.Errorf("the server was silent for %v", s.c.o.DeadAfter))
 				} else if ping && (l.Silent(now) >= pingEvery || l.Quiet(now) >= pingEvery) {
 					l.Ping()
 					pinged = now
@@ -208,8 +242,15 @@ func (s *session) widen(ctx context.Context) {
 		return
 	}
 	s.mu.Lock()
-	s.extra = append(s.extra, l)
+	late := s.closed
+	if !late {
+		s.extra = append(s.extra, l)
+	}
 	s.mu.Unlock()
+	if late {
+		_ = l.Close()
+		return
+	}
 	s.wg.Go(func() { s.accept(l) })
 }
 
@@ -234,9 +275,14 @@ func (s *session) narrow() {
 }
 
 func (s *session) closeAll() {
+	s.mu.Lock()
+	s.closed = true
+	s.mu.Unlock()
+	var wg sync.WaitGroup
 	for _, l := range s.links() {
-		_ = l.Close()
+		wg.Go(func() { _ = l.Close() })
 	}
+	wg.Wait()
 }
 
 // accept hands the streams of a link to their listeners.
@@ -336,7 +382,7 @@ func refused(server string, r *link.Refusal) error {
 	if r.Status >= 500 || r.Status == http.StatusTooManyRequests {
 		return &UnreachableError{Server: server, Err: fmt.Errorf("it answered %d %s", r.Status, http.StatusText(r.Status))}
 	}
-	return &protocol.Error{Code: protocol.CodeProtocol, Message: fmt.Sprintf(
+	return &strangerError{fmt.Sprintf(
 		"%s answered %d %s: it does not look like a relay server. Check the address.", server, r.Status, http.StatusText(r.Status))}
 }
 

@@ -91,6 +91,9 @@ func TestRequestsInAGapWait(t *testing.T) {
 		l := r.lane(t, false)
 		l.get(t, "/before")
 		r.agent.kill()
+		// A POST that was sent before the server knew may have reached the app: it
+		// is answered, not repeated.
+		r.server.awaitLog(t, "agent gone")
 		type result struct {
 			status int
 			body   string

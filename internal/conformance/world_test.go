@@ -559,6 +559,19 @@ func (p *proc) said() (stdout, stderr string) {
 	return p.stdout.String(), p.stderr.String()
 }
 
+// awaitLog waits until the process has written a line with these words.
+func (p *proc) awaitLog(t *testing.T, words string) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
+		if _, log := p.said(); strings.Contains(log, words) {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%s does not say %q", p.name, words)
+		}
+	}
+}
+
 func (p *proc) stop(t *testing.T) {
 	select {
 	case <-p.done:

@@ -400,6 +400,12 @@ func (l *Link) CloseWith(reason error) error {
 	return nil
 }
 
+// Abandon ends a link whose peer is not there any more: without a goodbye.
+func (l *Link) Abandon(reason error) {
+	_ = l.closeLater(reason)
+	_ = l.mux.Close()
+}
+
 // closeLater ends the link from a place that yamux waits for.
 func (l *Link) closeLater(reason error) error {
 	l.endOnce.Do(func() { l.endErr = reason })

@@ -55,9 +55,14 @@ type Options struct {
 	// 256 MiB.
 	MaxBuffered int64
 	Log         *slog.Logger
-	// ResumeFor is how long a resume secret is good after its last use; 0 is 10
-	// minutes.
+	// ResumeFor is how long a resume secret is kept; 0 is 10 minutes. That of a
+	// live session is good as long as the session lives.
 	ResumeFor time.Duration
+	// DeadAfter is the silence after which an agent is given up; 0 is the
+	// protocol's.
+	DeadAfter time.Duration
+	// Now is the clock; nil is time.Now.
+	Now func() time.Time
 }
 
 // Gate admits agents. Run keeps watch over their links; Drain and Close end
@@ -69,6 +74,7 @@ type Gate struct {
 
 	mu       sync.Mutex
 	sessions map[string]*session
+	resumes  map[string]*session // live sessions by the hash of their resume secret
 	links    map[*link.Link]*session
 	draining bool
 	wg       sync.WaitGroup // the watcher of each link
@@ -85,23 +91,33 @@ func New(o Options) *Gate {
 	if o.MaxBuffered == 0 {
 		o.MaxBuffered = 256 << 20
 	}
-	return &Gate{o: o, log: o.Log, budget: link.NewBudget(o.MaxBuffered), sessions: map[string]*session{}, links: map[*link.Link]*session{}}
+	if o.DeadAfter == 0 {
+		o.DeadAfter = protocol.DeadAfter
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	return &Gate{
+		o: o, log: o.Log, budget: link.NewBudget(o.MaxBuffered),
+		sessions: map[string]*session{}, resumes: map[string]*session{}, links: map[*link.Link]*session{},
+	}
 }
 
-// sweepEvery is how often silent links are looked for.
-const sweepEvery = time.Second
+// sweepMost is how often silent links are looked for, at least.
+const sweepMost = time.Second
 
 // Run ends links whose agent is silent, until ctx ends. One timer serves them all.
 func (g *Gate) Run(ctx context.Context) error {
-	t := time.NewTicker(sweepEvery)
+	every := min(sweepMost, g.o.DeadAfter/4)
+	t := time.NewTicker(every)
 	defer t.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case now := <-t.C:
-			for _, l := range g.silent(now) {
-				go func() { _ = l.CloseWith(errors.New("the agent was silent for too long")) }()
+			for _, l := range g.silent(now.Add(every)) { // before the next look
+				go l.Abandon(errors.New("the agent was silent for too long"))
 			}
 		}
 	}
@@ -112,7 +128,7 @@ func (g *Gate) silent(now time.Time) []*link.Link {
 	defer g.mu.Unlock()
 	var dead []*link.Link
 	for l := range g.links {
-		if l.Silent(now) > protocol.DeadAfter {
+		if l.Silent(now) > g.o.DeadAfter {
 			dead = append(dead, l)
 		}
 	}
@@ -131,6 +147,10 @@ func (g *Gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 var errAnswered = errors.New("answered")
 
 func (g *Gate) admit(w http.ResponseWriter, r *http.Request) error {
+	// Before anything is bound for it.
+	if r.Header.Get("Origin") != "" {
+		return &protocol.Error{Code: protocol.CodeDenied, Message: "This address is for agents, and the request comes from a browser."}
+	}
 	if !hasVersion(r) {
 		return &protocol.Error{Code: protocol.CodeVersion, Message: fmt.Sprintf(
 			"This server speaks version %d of the protocol (%s), the agent asked for %q. Update the older of the two.",
@@ -176,14 +196,11 @@ func (g *Gate) open(w http.ResponseWriter, r *http.Request, user relay.User, hel
 		id: "ses_" + secret(12), join: secret(32), gone: make(chan struct{}), binds: map[uint32]*bound{},
 	}
 	if hello.Resume != "" {
-		old, err := g.o.TakeResume(r.Context(), hash(hello.Resume), user.ID, hello.Agent)
-		switch {
-		case err == nil:
-			s.resumes = old
-		case errors.Is(err, relay.ErrNotFound): // too old, or used: an ordinary hello
-		default:
+		old, err := g.takeResume(r.Context(), hash(hello.Resume), user.ID, hello.Agent)
+		if err != nil {
 			return fmt.Errorf("resume: %w", err)
 		}
+		s.resumes = old
 	}
 	if err := g.enter(s); err != nil {
 		return err
@@ -197,10 +214,17 @@ func (g *Gate) open(w http.ResponseWriter, r *http.Request, user relay.User, hel
 		}
 		welcome.Tunnels = append(welcome.Tunnels, bd)
 	}
-	if err := g.o.SaveResume(r.Context(), hash(welcome.Resume), user.ID, s.agent, s.id, time.Now().Add(g.o.ResumeFor)); err != nil {
+	resume := hash(welcome.Resume)
+	if err := g.o.SaveResume(r.Context(), resume, user.ID, s.agent, s.id, g.o.Now().Add(g.o.ResumeFor)); err != nil {
 		s.end("")
 		return fmt.Errorf("save resume secret: %w", err)
 	}
+	g.mu.Lock()
+	if g.sessions[s.id] == s { // else the gate has closed
+		s.resume = string(resume)
+		g.resumes[s.resume] = s
+	}
+	g.mu.Unlock()
 	if err := g.upgrade(w, r, s, welcome); err != nil {
 		s.end("")
 		return err
@@ -212,6 +236,27 @@ func (g *Gate) open(w http.ResponseWriter, r *http.Request, user relay.User, hel
 	return nil
 }
 
+// takeResume gives the session that a resume secret belongs to, once; none for a
+// secret that is too old, used, or another's, which makes an ordinary Hello.
+func (g *Gate) takeResume(ctx context.Context, hash []byte, user, agent string) (session string, err error) {
+	session, err = g.o.TakeResume(ctx, hash, user, agent)
+	if err != nil && !errors.Is(err, relay.ErrNotFound) {
+		return "", err
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	s := g.resumes[string(hash)]
+	if s == nil {
+		return session, nil
+	}
+	delete(g.resumes, string(hash))
+	// What is kept may have expired while the session lived on.
+	if s.user.ID != user || s.agent != agent {
+		return "", nil
+	}
+	return s.id, nil
+}
+
 // join adds a link to a live session.
 func (g *Gate) join(w http.ResponseWriter, r *http.Request, user relay.User, hello protocol.Hello) error {
 	g.mu.Lock()
@@ -220,9 +265,10 @@ func (g *Gate) join(w http.ResponseWriter, r *http.Request, user relay.User, hel
 	if s == nil || s.user.ID != user.ID || subtle.ConstantTimeCompare([]byte(s.join), []byte(hello.Join.Secret)) != 1 {
 		return &protocol.Error{Code: protocol.CodeDenied, Message: "There is no such session to join."}
 	}
-	if s.linkCount() >= protocol.MaxLinks {
+	if !s.mayJoin() {
 		return &protocol.Error{Code: protocol.CodeLimit, Message: fmt.Sprintf("A session has %d links at most.", protocol.MaxLinks)}
 	}
+	defer s.joined()
 	return g.upgrade(w, r, s, protocol.Welcome{Session: s.id, User: user.Name})
 }
 
@@ -291,9 +337,11 @@ func (g *Gate) Close() {
 		all = append(all, s)
 	}
 	g.mu.Unlock()
+	var wg sync.WaitGroup
 	for _, s := range all {
-		s.end("")
+		wg.Go(func() { s.end("") }) // each may take a moment for its goodbye
 	}
+	wg.Wait()
 	g.wg.Wait()
 }
 

@@ -24,21 +24,28 @@ type session struct {
 	where   string
 	since   time.Time
 	resumes string // the id of the session that this one continues
+	resume  string // the hash of its own resume secret; the gate's mu guards this
 
 	gone     chan struct{} // closed when the session has ended
 	goneOnce sync.Once
 
-	mu    sync.Mutex
-	links []*link.Link
-	binds map[uint32]*bound
-	ended bool
+	mu      sync.Mutex
+	links   []*link.Link
+	joining int // links that are about to come
+	binds   map[uint32]*bound
+	ended   bool
+	todo    []func()  // what messages ask for, in order
+	working bool      // somebody does it
+	warned  time.Time // when the log told of the agent's complaints
 }
 
 // bound is a live tunnel of the session.
 type bound struct {
 	tunnel *registry.Tunnel
-	remove func(back bool) // out of the registry
 	lanes  map[*link.Link]func()
+
+	mu     sync.Mutex
+	remove func(back bool) // out of the registry
 }
 
 // bind makes one tunnel live.
@@ -82,9 +89,11 @@ func (s *session) bind(ctx context.Context, b protocol.Bind) (protocol.Bound, er
 			"%s is already served by your agent on %s, since %s. Use --takeover to replace it, or --name to take another name.",
 			c.Name, old.Where, old.Since.Format("2006-01-02 15:04:05 MST"))}
 	}
-	s.mu.Lock()
+	bd.mu.Lock()
 	bd.remove = remove
-	ended := s.ended
+	bd.mu.Unlock()
+	s.mu.Lock()
+	ended := s.ended // and whoever ended it may have come too early to remove
 	s.mu.Unlock()
 	if ended {
 		remove(false)
@@ -114,8 +123,11 @@ func (s *session) unbind(id uint32) {
 }
 
 func (b *bound) close(back bool) {
-	if b.remove != nil {
-		b.remove(back)
+	b.mu.Lock()
+	leave := b.remove
+	b.mu.Unlock()
+	if leave != nil {
+		leave(back)
 	}
 	for _, remove := range b.lanes {
 		remove()
@@ -128,10 +140,21 @@ func (s *session) addLane(b *bound, id uint32, l *link.Link) {
 	b.lanes[l] = b.tunnel.AddLane(func(ctx context.Context) (net.Conn, error) { return l.Open(ctx, p) }, l.Bulk, l.Ended)
 }
 
-func (s *session) linkCount() int {
+// mayJoin keeps a place for one more link, if there is one; joined ends that.
+func (s *session) mayJoin() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return len(s.links)
+	if len(s.links)+s.joining >= protocol.MaxLinks {
+		return false
+	}
+	s.joining++
+	return true
+}
+
+func (s *session) joined() {
+	s.mu.Lock()
+	s.joining--
+	s.mu.Unlock()
 }
 
 // addLink gives the session a link and watches over its end.
@@ -213,6 +236,7 @@ func (s *session) finish(why string, back bool) {
 	}
 	s.gate.mu.Lock()
 	delete(s.gate.sessions, s.id)
+	delete(s.gate.resumes, s.resume)
 	s.gate.mu.Unlock()
 	for _, l := range links {
 		if why != "" {
@@ -223,12 +247,12 @@ func (s *session) finish(why string, back bool) {
 }
 
 // control takes a message of the agent. It is called on the link's reading
-// goroutine, so what takes time gets a goroutine of its own.
+// goroutine, so what takes time is done elsewhere, one after the other.
 func (s *session) control(l *link.Link, m protocol.Message) {
 	switch {
 	case m.Bind != nil:
 		b := *m.Bind
-		s.gate.wg.Go(func() {
+		s.do(l, func() {
 			ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 			defer cancel()
 			bd, err := s.bind(ctx, b)
@@ -242,8 +266,68 @@ func (s *session) control(l *link.Link, m protocol.Message) {
 		})
 	case m.Unbind != nil:
 		id := m.Unbind.ID
-		s.gate.wg.Go(func() { s.unbind(id) })
+		s.do(l, func() { s.unbind(id) })
 	case m.Error != nil:
-		s.gate.log.Warn("agent complains", "session", s.id, "code", m.Error.Code, "message", m.Error.Message)
+		s.mu.Lock()
+		say := time.Since(s.warned) > warnEvery
+		if say {
+			s.warned = time.Now()
+		}
+		s.mu.Unlock()
+		if say {
+			s.gate.log.Warn("agent complains", "session", s.id, "code", short(string(m.Error.Code)), "message", short(m.Error.Message))
+		}
+	}
+}
+
+// short bounds what a stranger writes into the log.
+func short(s string) string {
+	if len(s) > maxWarning {
+		return s[:maxWarning] + "..."
+	}
+	return s
+}
+
+const (
+	// warnEvery is how often the log tells of what one agent complains about, and
+	// maxWarning how many bytes of it.
+	warnEvery  = time.Minute
+	maxWarning = 500
+	// maxTodo is how many binds and unbinds of a session may wait: more than an
+	// honest agent has.
+	maxTodo = 2 * protocol.MaxBinds
+)
+
+// do does f after what was asked for before it. An agent that asks for more than
+// can be done loses its link.
+func (s *session) do(l *link.Link, f func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.todo) >= maxTodo {
+		e := &protocol.Error{Code: protocol.CodeLimit, Message: "Too many binds and unbinds are waiting.", RetryIn: 1000}
+		_ = l.Control(protocol.Message{Error: e})
+		go func() { _ = l.CloseWith(e) }() // not on the reading goroutine
+		return
+	}
+	s.todo = append(s.todo, f)
+	if !s.working {
+		s.working = true
+		s.gate.wg.Go(s.work)
+	}
+}
+
+// work does what waits.
+func (s *session) work() {
+	for {
+		s.mu.Lock()
+		if len(s.todo) == 0 {
+			s.working = false
+			s.mu.Unlock()
+			return
+		}
+		f := s.todo[0]
+		s.todo = s.todo[1:]
+		s.mu.Unlock()
+		f()
 	}
 }
