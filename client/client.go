@@ -23,6 +23,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/relaytunnel/relay/internal/link"
 	"github.com/relaytunnel/relay/protocol"
 )
 
@@ -100,6 +101,7 @@ type Client struct {
 	listeners map[uint32]*Listener
 	nextID    uint32
 	resume    string
+	live      *link.Link // of the session, if there is one
 }
 
 // New makes a client. It does nothing until Run.
@@ -174,7 +176,13 @@ func (c *Client) listener(id uint32) *Listener {
 func (c *Client) bound(bs []protocol.Bound) {
 	for _, b := range bs {
 		ln := c.listener(b.ID)
-		if ln == nil {
+		if ln == nil { // closed meanwhile
+			c.mu.Lock()
+			live := c.live
+			c.mu.Unlock()
+			if live != nil {
+				_ = live.Control(protocol.Message{Unbind: &protocol.Unbind{ID: b.ID}})
+			}
 			continue
 		}
 		ln.mu.Lock()
@@ -208,14 +216,19 @@ func (l *Listener) Accept() (net.Conn, error) {
 	}
 }
 
-// Close ends the listener. The name is given back when the client connects the
-// next time, or ends.
+// Close ends the listener and its tunnel. Connections that were accepted stay, as
+// those of other listeners do.
 func (l *Listener) Close() error {
 	l.closeOnce.Do(func() {
 		l.client.mu.Lock()
 		delete(l.client.listeners, l.id)
+		live := l.client.live
 		l.client.mu.Unlock()
 		close(l.closed)
+		if live != nil {
+			// A link that has ended takes its tunnels with it.
+			_ = live.Control(protocol.Message{Unbind: &protocol.Unbind{ID: l.id}})
+		}
 	})
 	return nil
 }

@@ -142,6 +142,8 @@ func (c *Client) once(ctx context.Context) (online bool, err error) {
 		return false, err
 	}
 	s.first = l
+	c.setLive(l)
+	defer c.setLive(nil)
 	defer s.wg.Wait()
 	defer cancel() // before that: a further link may be dialed
 	defer s.closeAll()
@@ -156,6 +158,12 @@ func (c *Client) once(ctx context.Context) (online bool, err error) {
 	s.wg.Go(func() { s.accept(l) })
 	c.bound(s.welcome.Tunnels)
 	return true, s.watch(ctx)
+}
+
+func (c *Client) setLive(l *link.Link) {
+	c.mu.Lock()
+	c.live = l
+	c.mu.Unlock()
 }
 
 // watch keeps the session alive and gives it more links while streams move much.
