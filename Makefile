@@ -8,7 +8,7 @@ GOFUMPT   = go tool -modfile=tools/gofumpt.mod gofumpt
 RACE      = CGO_ENABLED=1 GORACE=atexit_sleep_ms=0
 GOLANGCI  = go tool -modfile=tools/golangci-lint.mod golangci-lint
 
-.PHONY: build test race lint fmt fuzz bench bench-smoke demo clean
+.PHONY: build test race lint fmt fuzz bench bench-smoke demo dist clean
 
 build: ## the relay command, with its version in it
 	$(BUILD) -o relay .
@@ -41,6 +41,10 @@ bench-smoke: build ## does everything answer right? less than a minute, no word 
 
 demo: build ## server, agent and a webhook receiver on this machine, tried once
 	./relay demo
+
+dist: ## archives, checksums and bills of materials of a release, into dist/; tools/dist_test.sh builds them twice and compares
+	tools/needs.sh zip:zip
+	tools/dist.sh dist
 
 clean:
 	rm -rf relay dist .cache
