@@ -7,7 +7,9 @@
 #
 # It takes the archive for this machine, refuses it when it is not what
 # checksums.txt says, and puts relay into /usr/local/bin when that can be written,
-# else into ~/.local/bin, or where RELAY_BIN says. Nothing else is changed.
+# else into ~/.local/bin, or where RELAY_BIN says. With RELAY_SYSTEMD=yes it installs the
+# units for systemd too, and settings to fill in; settings that are there stay as they
+# are. Nothing else is changed, and nothing is started.
 set -eu
 
 fail() {
@@ -42,6 +44,22 @@ sha256() {
 	else
 		fail "sha256sum, shasum or sha256 is needed to check the download: install one of them"
 	fi | cut -d' ' -f1
+}
+
+# units ARCHIVE FOLDER BIN installs the units for a relay in BIN.
+units() {
+	[ "$os" = linux ] || fail "units for systemd are for Linux only: leave RELAY_SYSTEMD out"
+	gzip -dc "$1" | tar -xf - -C "$work" "$2/deploy/systemd" || fail "the archive has no units for systemd"
+	to=${DESTDIR:-}/etc
+	mkdir -p "$to/systemd/system" "$to/relay" || fail "the units for systemd need root: say sudo, or leave RELAY_SYSTEMD out"
+	for unit in relay.service relay-http.socket relay-https.socket; do
+		sed "s|^ExecStart=/usr/local/bin/|ExecStart=$3/|" "$work/$2/deploy/systemd/$unit" >"$to/systemd/system/$unit" || fail "$unit cannot be written to $to/systemd/system"
+	done
+	if [ ! -e "$to/relay/relay.env" ]; then
+		# Settings may hold keys of DNS providers, in time.
+		(umask 077 && cp "$work/$2/deploy/systemd/relay.env" "$to/relay/relay.env") || fail "relay.env cannot be written to $to/relay"
+	fi
+	printf 'The units are in %s, the settings to fill in are %s\n' "$to/systemd/system" "$to/relay/relay.env"
 }
 
 main() {
@@ -94,6 +112,9 @@ main() {
 		[ -w "$bin" ] || bin=${HOME:?}/.local/bin
 	fi
 	mkdir -p "$bin" || fail "the folder $bin cannot be made: name another one with RELAY_BIN"
+	if [ -n "${RELAY_SYSTEMD:-}" ]; then
+		units "$work/$name" "$folder" "$bin"
+	fi
 	# Beside the old one and then over it: a relay that runs keeps its file, and
 	# nobody ever finds half of one.
 	if ! { cp "$work/$folder/relay" "$bin/.relay.new" && chmod 0755 "$bin/.relay.new" && mv -f "$bin/.relay.new" "$bin/relay"; }; then

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Builds what is released: an archive and a bill of materials (CycloneDX) for each
-# platform, and checksums.txt.
+# platform, install.sh, and checksums.txt.
 #   tools/dist.sh [FOLDER]           # dist, unless another is named
 #   TARGETS='linux/amd64' tools/dist.sh
 #
@@ -80,4 +80,5 @@ for target in $targets; do
 done
 
 sums() { if command -v sha256sum >/dev/null; then sha256sum "$@"; else shasum -a 256 "$@"; fi; }
-(cd "$out" && sums relay_* >checksums.txt)
+cp install.sh "$out/"
+(cd "$out" && sums install.sh relay_* >checksums.txt)

@@ -16,6 +16,8 @@ release() {
 	mkdir -p "$1/$name"
 	printf '#!/bin/sh\necho relay v1.2.3\n' >"$1/$name/relay"
 	chmod +x "$1/$name/relay"
+	mkdir "$1/$name/deploy"
+	cp -r deploy/systemd "$1/$name/deploy/"
 	tar -C "$1" -czf "$1/$name.tar.gz" "$name"
 	rm -r "${1:?}/$name"
 	(cd "$1" && sha256sum relay_* >checksums.txt)
@@ -61,6 +63,16 @@ expect 0 'not in your PATH' RELAY_DIST="$work/good"
 mkdir -p "$work/home"
 if [ ! -w /usr/local/bin ]; then
 	expect 0 "$work/home/.local/bin/relay" RELAY_DIST="$work/good" RELAY_BIN= HOME="$work/home"
+fi
+
+# The units, for where relay is; settings are written once.
+if [ "$os" = linux ]; then
+	expect 0 'settings to fill in' RELAY_DIST="$work/good" RELAY_SYSTEMD=yes DESTDIR="$work/root"
+	grep -q "^ExecStart=$work/bin/relay server" "$work/root/etc/systemd/system/relay.service" || { echo "the unit starts another relay"; exit 1; }
+	[ -f "$work/root/etc/systemd/system/relay-https.socket" ] || { echo "there is no unit for the socket"; exit 1; }
+	echo RELAY_DOMAIN=mine.example.com >"$work/root/etc/relay/relay.env"
+	expect 0 'relay v1.2.3 is in' RELAY_DIST="$work/good" RELAY_SYSTEMD=yes DESTDIR="$work/root"
+	grep -q mine "$work/root/etc/relay/relay.env" || { echo "settings were overwritten"; exit 1; }
 fi
 
 release "$work/corrupted"
