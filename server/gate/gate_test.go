@@ -321,6 +321,49 @@ func TestTwoAgentsOfOneUser(t *testing.T) {
 	}
 }
 
+// A session that is replaced while its own 101 is on the way is told so all the
+// same: an agent that hears nothing comes back and takes the name again.
+func TestReplacedBeforeTheLinkStands(t *testing.T) {
+	var d *door
+	saving, goOn := make(chan struct{}), make(chan struct{})
+	d = open(t, func(o *gate.Options) {
+		save := o.SaveResume
+		o.SaveResume = func(ctx context.Context, hash []byte, user, agent, session string, expires time.Time) error {
+			if agent == "a1" { // its name is bound, its link is not there yet
+				close(saving)
+				<-goOn
+			}
+			return save(ctx, hash, user, agent, session, expires)
+		}
+	})
+	came := make(chan *agent)
+	go func() {
+		defer close(came)
+		if a, err := d.dial(t, "alice", hello("a1", "api")); err != nil {
+			t.Errorf("the first: %v", err)
+		} else {
+			came <- a
+		}
+	}()
+	<-saving
+	h := hello("a2", "api")
+	h.Binds[0].Takeover = true
+	second := d.mustDial(t, "alice", h)
+	until(t, "the first session is ended", func() bool { return d.Sessions() == 1 })
+	close(goOn)
+	first, ok := <-came
+	if !ok {
+		return
+	}
+	if m := first.await(t); m.Error == nil || m.Error.Code != protocol.CodeReplaced || !strings.Contains(m.Error.Message, "laptop-of-a2") {
+		t.Errorf("the first was told %+v", m)
+	}
+	first.awaitEnd(t)
+	if d.holder("api") != second.Session {
+		t.Error("the name was not taken over")
+	}
+}
+
 // A session that fails to bind its second name must not keep its first.
 func TestAllBindsOrNone(t *testing.T) {
 	d := open(t, nil)

@@ -34,6 +34,7 @@ type session struct {
 	joining int // links that are about to come
 	binds   map[uint32]*bound
 	ended   bool
+	why     string    // what the agent is told of the end, if anything
 	todo    []func()  // what messages ask for, in order
 	working bool      // somebody does it
 	warned  time.Time // when the log told of the agent's complaints
@@ -160,9 +161,10 @@ func (s *session) joined() {
 // addLink gives the session a link and watches over its end.
 func (s *session) addLink(l *link.Link) error {
 	s.mu.Lock()
-	if s.ended {
+	if s.ended { // between the 101 and now
+		why := s.why
 		s.mu.Unlock()
-		_ = l.Close()
+		dismiss(l, why)
 		return errAnswered
 	}
 	s.links = append(s.links, l)
@@ -224,7 +226,7 @@ func (s *session) finish(why string, back bool) {
 		s.mu.Unlock()
 		return
 	}
-	s.ended = true
+	s.ended, s.why = true, why
 	links := append([]*link.Link(nil), s.links...)
 	binds := s.binds
 	s.binds = nil
@@ -239,11 +241,16 @@ func (s *session) finish(why string, back bool) {
 	delete(s.gate.resumes, s.resume)
 	s.gate.mu.Unlock()
 	for _, l := range links {
-		if why != "" {
-			_ = l.Control(protocol.Message{Error: &protocol.Error{Code: protocol.CodeReplaced, Message: "This session was ended: " + why + "."}})
-		}
-		_ = l.Close()
+		dismiss(l, why)
 	}
+}
+
+// dismiss closes a link, with the reason as its last word if there is one.
+func dismiss(l *link.Link, why string) {
+	if why != "" {
+		_ = l.Control(protocol.Message{Error: &protocol.Error{Code: protocol.CodeReplaced, Message: "This session was ended: " + why + "."}})
+	}
+	_ = l.Close()
 }
 
 // control takes a message of the agent. It is called on the link's reading
