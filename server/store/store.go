@@ -41,6 +41,7 @@ type Store struct {
 	writer *sql.DB // one connection
 	reader *sql.DB // query_only
 	ids    ids
+	key    []byte // see Seal
 
 	jobs    chan *job
 	quit    chan struct{} // closed by Close
@@ -61,8 +62,13 @@ func Open(ctx context.Context, dir string) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open store: %w", err)
 	}
+	key, err := loadKey(filepath.Dir(path))
+	if err != nil {
+		return nil, fmt.Errorf("open store: %w", err)
+	}
 	s := &Store{
 		Now:  time.Now,
+		key:  key,
 		jobs: make(chan *job),
 		quit: make(chan struct{}),
 	}
