@@ -30,15 +30,24 @@ func migrate(ctx context.Context, db *sql.DB, path string) error {
 	if err != nil {
 		return fmt.Errorf("read the migrations: %w", err)
 	}
-	has, knows, err := steps.GetVersions(ctx)
-	if err != nil {
-		return fmt.Errorf("read the schema version: %w", err)
+	var before int64
+	for try := 0; ; try++ {
+		has, knows, err := steps.GetVersions(ctx)
+		switch {
+		case err != nil && try > 0:
+			return fmt.Errorf("read the schema version: %w", err)
+		case err != nil:
+			continue // another process has made the table of versions just now
+		case has > knows:
+			return fmt.Errorf("%s was written by a newer relay (schema %d, this one knows up to %d); start the newer relay, or restore a backup from before the upgrade", path, has, knows)
+		}
+		_, err = steps.Up(ctx)
+		if err == nil {
+			return nil
+		}
+		if try > 0 && has == before { // nobody else gets on either
+			return fmt.Errorf("migrate from schema %d: %w", has, err)
+		}
+		before = has
 	}
-	if has > knows {
-		return fmt.Errorf("%s was written by a newer relay (schema %d, this one knows up to %d); start the newer relay, or restore a backup from before the upgrade", path, has, knows)
-	}
-	if _, err := steps.Up(ctx); err != nil {
-		return fmt.Errorf("migrate from schema %d: %w", has, err)
-	}
-	return nil
 }
