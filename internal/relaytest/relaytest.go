@@ -196,7 +196,7 @@ func (w *World) Agent(t testing.TB, o client.Options, s client.Spec, h http.Hand
 		_ = srv.Close()
 		<-served
 	}()
-	t.Cleanup(func() { a.Stop(t) })
+	t.Cleanup(func() { _ = a.Stop(t) })
 	return a
 }
 

@@ -181,15 +181,16 @@ func (s Scheme) Secret() string {
 		}
 		return strings.Join(all, " or ")
 	}
-	switch {
-	case s.Algorithm == None:
+	switch s.Algorithm {
+	case None:
 		return ""
-	case s.Algorithm == Token:
+	case Token:
 		return "the token"
-	case s.Algorithm == Basic:
+	case Basic:
 		return "user:password"
+	default:
+		return s.Key.String()
 	}
-	return s.Key.String()
 }
 
 // Check finds what does not fit together in a scheme that a user has written.
