@@ -86,7 +86,7 @@ var outsiders = map[string][]string{
 	"golang.org/x/oauth2":                 {"server/auth"},
 	"golang.org/x/time/rate":              {"server/auth", "server/policy"},
 	"github.com/gaissmai/bart":            {"server/policy"},
-	"github.com/quic-go/quic-go":          {"server/edge"},
+	"github.com/quic-go/quic-go":           {"server"},
 	"github.com/pires/go-proxyproto":      {"server"},
 	"github.com/coreos/go-systemd":        {"server"},
 	"github.com/kardianos/service":        {"internal/cli"},

@@ -4,6 +4,8 @@ go 1.26.6
 
 require golang.org/x/tools v0.52.0
 
+require github.com/quic-go/qpack v0.6.0 // indirect
+
 require (
 	cloud.google.com/go/auth v0.24.1-0.20261001053825-dbc26066f70a // indirect
 	cloud.google.com/go/auth/oauth2adapt v0.3.0 // indirect

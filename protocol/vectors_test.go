@@ -463,7 +463,7 @@ func TestAgentFromSpecification(t *testing.T) {
 	}
 	ready := make(chan server.Ready, 1)
 	c := server.Config{
-		Domain: "localhost", HTTPAddr: "127.0.0.1:0", DataDir: t.TempDir(), FirstUser: "alice",
+		Domain: "localhost", Plain: true, HTTPAddr: "127.0.0.1:0", DataDir: t.TempDir(), FirstUser: "alice",
 		DrainFor: time.Second, HoldFor: time.Millisecond,
 		OnReady: func(r server.Ready) { ready <- r },
 	}

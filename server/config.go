@@ -1,6 +1,7 @@
 package server
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -19,14 +20,39 @@ type Config struct {
 	// Domain is the base domain: the control host, with the tunnels one label
 	// below it.
 	Domain string
-	// HTTPAddr is where plain HTTP is served.
-	HTTPAddr string
+	// Plain serves HTTP without TLS: on this machine only, or behind a proxy that
+	// does TLS.
+	Plain bool
+	// HTTPAddr is where plain HTTP is served. Without Plain that is only for what
+	// leads to HTTPS. HTTPSAddr is where HTTPS is, and HTTP/3 by UDP.
+	HTTPAddr, HTTPSAddr string
+	// HTTP3 serves HTTP/3 as well.
+	HTTP3 bool
+	// Email is where the certificate authority writes to. ACMEServer is the address
+	// of its directory, empty for Let's Encrypt; ACMECA is a file with the roots to
+	// trust it by, where the system's do not do.
+	Email, ACMEServer, ACMECA string
+	// CertFiles and KeyFiles are the operator's own certificates, pair by pair.
+	CertFiles, KeyFiles []string
+	// DNSProvider is the name of who keeps the domain's DNS, for a certificate that
+	// covers all names. Its settings are in the environment.
+	DNSProvider string
+	// DNSAddr is where the server answers DNS for its domain; empty for not at all.
+	// PublicIPs are its addresses in these answers; none means those of the machine.
+	DNSAddr   string
+	PublicIPs []netip.Addr
+	// HSTS tells browsers at every name to come by HTTPS only. At the base domain
+	// they are told so in any case.
+	HSTS bool
 	// DataDir is where the store lives.
 	DataDir string
 	// FirstUser is the name of the user that is made when there is none.
 	FirstUser string
 	// TrustedProxies are the proxies whose X-Forwarded-For and -Proto are believed.
 	TrustedProxies []netip.Prefix
+	// ProxyProtocol expects the trusted proxies to begin each connection with a
+	// PROXY header, version 1 or 2, and nobody else to connect.
+	ProxyProtocol bool
 	// PublicURL is the address of the control host as visitors and agents see
 	// it, where the server cannot know it: behind a proxy. Its scheme and port
 	// are also those of the tunnels' URLs.
@@ -50,8 +76,11 @@ type Ready struct {
 	URL      string
 	Domain   string
 	HTTPAddr string
-	User     string
-	Token    string
+	// HTTPSAddr and DNSAddr are empty where none is served.
+	HTTPSAddr, DNSAddr string
+
+	User  string
+	Token string
 }
 
 // Validate checks the configuration and fills in defaults. Its errors are for
@@ -71,8 +100,24 @@ func (c *Config) Validate() error {
 	if c.HTTPAddr == "" {
 		c.HTTPAddr = ":80"
 	}
-	if _, port, err := net.SplitHostPort(c.HTTPAddr); err != nil || !validPort(port) {
-		return fmt.Errorf("--http-addr %s: give an address like 127.0.0.1:8080 or :80", c.HTTPAddr)
+	if c.HTTPSAddr == "" {
+		c.HTTPSAddr = ":443"
+	}
+	for flag, addr := range map[string]string{"--http-addr": c.HTTPAddr, "--https-addr": c.HTTPSAddr} {
+		if _, port, err := net.SplitHostPort(addr); err != nil || !validPort(port) {
+			return fmt.Errorf("%s %s: give an address like 127.0.0.1:8080 or :80", flag, addr)
+		}
+	}
+	if c.DNSAddr != "" {
+		if _, port, err := net.SplitHostPort(c.DNSAddr); err != nil || !validPort(port) {
+			return fmt.Errorf("--dns-addr %s: give an address like :53", c.DNSAddr)
+		}
+	}
+	if len(c.CertFiles) != len(c.KeyFiles) {
+		return fmt.Errorf("%d times --tls-cert and %d times --tls-key: give one key for each certificate, in the same order", len(c.CertFiles), len(c.KeyFiles))
+	}
+	if c.ProxyProtocol && len(c.TrustedProxies) == 0 {
+		return errors.New("--proxy-protocol: say with --trusted-proxy which proxies may speak it")
 	}
 	if c.FirstUser == "" {
 		c.FirstUser = "me"
@@ -100,7 +145,7 @@ func (c *Config) Validate() error {
 		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() != c.Domain || strings.Trim(u.Path, "/") != "" {
 			return fmt.Errorf("public URL %q: it must be http or https and name the domain, like https://%s", c.PublicURL, c.Domain)
 		}
-	} else if len(c.TrustedProxies) > 0 {
+	} else if c.Plain && len(c.TrustedProxies) > 0 {
 		c.PublicURL = "https://" + c.Domain
 	}
 	return nil

@@ -9,7 +9,6 @@ import (
 	"runtime/debug"
 	"strconv"
 	"strings"
-	"syscall"
 )
 
 // fallbackMemory is what is taken for the machine's memory where it cannot be read.
@@ -42,17 +41,6 @@ func machineMemory() int64 {
 		return fallbackMemory
 	}
 	return kib << 10
-}
-
-// listenError says what to do when a listener cannot be opened.
-func listenError(addr string, err error) error {
-	switch {
-	case errors.Is(err, syscall.EADDRINUSE):
-		return fmt.Errorf("%s is in use by another program: stop that one, or choose another address with --http-addr", addr)
-	case errors.Is(err, syscall.EACCES):
-		return fmt.Errorf("no permission to listen on %s: ports below 1024 need root or the capability CAP_NET_BIND_SERVICE, or choose another address with --http-addr", addr)
-	}
-	return fmt.Errorf("cannot listen on %s: %w", addr, err)
 }
 
 // dataError says what to do when the data folder cannot be used.

@@ -5,8 +5,7 @@ package server
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
+	"crypto/tls"
 	"fmt"
 	"log/slog"
 	"net"
@@ -14,7 +13,6 @@ import (
 	"net/netip"
 	"net/url"
 	"runtime/debug"
-	"strings"
 	"sync"
 	"time"
 
@@ -37,8 +35,18 @@ type Server struct {
 	edge     *edge.Edge
 	control  http.Handler
 	names    names
-	public   *url.URL // scheme, domain and port as visitors see them
+	certs    certificates // nil where TLS is not this server's affair
+	public   *url.URL     // scheme, domain and port as visitors see them
+	altSvc   string       // tells visitors of HTTP/3; empty without it
 	started  time.Time
+}
+
+// certificates are what the server needs of the room cert.
+type certificates interface {
+	TLSConfig() *tls.Config
+	HTTPHandler(fallback http.Handler) http.Handler
+	Prepare(ctx context.Context, host string) error
+	Run(ctx context.Context) error
 }
 
 // New makes a server; nothing runs and nothing is open before Run. c has been
@@ -51,7 +59,7 @@ func New(c Config) *Server {
 	}
 	s.edge = edge.New(edge.Options{
 		Resolve: s.resolve, Await: s.await, Trusted: c.TrustedProxies, HoldFor: c.HoldFor,
-		AnswerWithin: c.AnswerWithin, Domain: c.Domain, Log: c.Log,
+		AnswerWithin: c.AnswerWithin, Domain: c.Domain, Covers: s.covers, Secure: s.secure, Log: c.Log,
 	})
 	s.gate = gate.New(gate.Options{
 		Authenticate: s.authenticate, Claim: s.claim, SaveResume: s.saveResume, TakeResume: s.takeResume,
@@ -85,73 +93,139 @@ func (s *Server) Run(ctx context.Context) error {
 		return err
 	}
 
-	ln, err := listen(ctx, s.c.HTTPAddr)
+	d, err := s.open(ctx)
 	if err != nil {
 		return err
 	}
-	s.public = publicURL(s.c, ln.Addr())
-	s.started = time.Now()
-	srv := s.httpServer()
-
-	var wg sync.WaitGroup
-	defer wg.Wait()
-	life, stop := context.WithCancel(context.WithoutCancel(ctx))
-	defer stop()
-	failed := make(chan error, 1)
-	wg.Go(func() { _ = s.gate.Run(life) })
-	wg.Go(func() { s.housekeep(life) })
-	front := edge.NewFront(s.edge, ln, maxConns())
-	wg.Go(func() {
-		if err := front.Run(); err != nil {
-			failed <- fmt.Errorf("serve %s: %w", s.c.HTTPAddr, err)
-		}
-	})
-	wg.Go(func() { _ = srv.Serve(front) }) // ends with the front, or by Shutdown
-	if s.c.OnReady != nil {
-		s.c.OnReady(Ready{URL: s.public.String(), Domain: s.c.Domain, HTTPAddr: ln.Addr().String(), User: user.Name, Token: token})
+	defer d.close()
+	s.public = s.publicURL(d)
+	if d.quic != nil {
+		s.altSvc = altSvc(s.public)
 	}
+	s.started = time.Now()
+
+	l := life{failed: make(chan error, 1)}
+	defer l.wg.Wait()
+	var stop, drained context.CancelFunc
+	l.ctx, stop = context.WithCancel(context.WithoutCancel(ctx)) // of what goes on while requests in flight end
+	defer stop()
+	l.drain, drained = context.WithCancel(context.Background())
+	defer drained()
+	l.open, l.shut = context.WithCancel(context.WithoutCancel(ctx)) // of the doors
+	defer l.shut()
+	l.run("watch agents", func() error { return s.gate.Run(l.ctx) })
+	l.run("housekeeping", func() error { s.housekeep(l.ctx); return nil })
+	l.run("systemd", func() error { return watchdog(l.ctx, s.healthy) })
+	if err := s.serve(&l, d); err != nil {
+		return err
+	}
+	if s.c.OnReady != nil {
+		s.c.OnReady(s.ready(d, user.Name, token))
+	}
+	notifyReady(s.log)
 
 	select {
 	case <-ctx.Done():
-	case err = <-failed:
+	case err = <-l.failed:
 	}
 	s.log.Info("stopping", "drain", s.c.DrainFor.String())
+	notifyStopping()
 	s.gate.Drain("the server stops")
-	drained, cancel := context.WithTimeout(context.Background(), s.c.DrainFor)
-	defer cancel()
-	var stopping sync.WaitGroup
-	stopping.Go(func() { front.Shutdown(drained) })
-	if serr := srv.Shutdown(drained); serr != nil {
-		_ = srv.Close()
-	}
-	stopping.Wait()
+	late := time.AfterFunc(s.c.DrainFor, drained)
+	defer late.Stop()
+	l.shut()
+	l.doors.Wait()
 	s.gate.Close()
 	return err
 }
 
-func (s *Server) httpServer() *http.Server {
-	var p http.Protocols
-	p.SetHTTP1(true)
-	p.SetUnencryptedHTTP2(true)
-	return &http.Server{
-		Handler:   s.edge,
-		Protocols: &p,
-		// OPTIONS * is the app's to answer.
-		DisableGeneralOptionsHandler: true,
-		ReadHeaderTimeout:            edge.HeaderTimeout,
-		IdleTimeout:                  edge.IdleTimeout,
-		MaxHeaderBytes:               edge.MaxHeaderBytes,
-		ConnContext:                  edge.ConnContext,
-		ErrorLog:                     slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
-		HTTP2: &http.HTTP2Config{
-			MaxConcurrentStreams:          100,
-			MaxReceiveBufferPerConnection: 1 << 20,
-			MaxReceiveBufferPerStream:     256 << 10,
-			SendPingTimeout:               30 * time.Second,
-			PingTimeout:                   15 * time.Second,
-			WriteByteTimeout:              time.Minute,
-		},
+// life is what Run shares with what it has started.
+type life struct {
+	ctx    context.Context // ends last, before the store closes
+	open   context.Context // ends when the doors are to close
+	shut   context.CancelFunc
+	drain  context.Context // ends when requests in flight have had their time
+	wg     sync.WaitGroup
+	doors  sync.WaitGroup // those of wg that serve a door
+	failed chan error
+}
+
+// run runs a part of the server. Its failure ends the server.
+func (l *life) run(part string, f func() error) {
+	l.wg.Go(func() { l.tell(part, f()) })
+}
+
+// serve runs what serves a door. It returns when open has ended and the requests in
+// flight have, or drain.
+func (l *life) serve(part string, f func() error) {
+	l.doors.Add(1)
+	l.wg.Go(func() {
+		defer l.doors.Done()
+		l.tell(part, f())
+	})
+}
+
+func (l *life) tell(part string, err error) {
+	if err == nil {
+		return
 	}
+	select {
+	case l.failed <- fmt.Errorf("%s: %w", part, err):
+	default: // it stops already
+	}
+}
+
+// serve opens the doors to visitors and agents.
+func (s *Server) serve(l *life, d *doors) error {
+	if s.c.Plain {
+		s.servePlain(l, d)
+		return nil
+	}
+	return s.serveTLS(l, d)
+}
+
+// servePlain serves plain HTTP: the front, and net/http behind it.
+func (s *Server) servePlain(l *life, d *doors) {
+	front := edge.NewFront(s.edge, d.http, maxConns())
+	srv := s.httpServer(s.edge)
+	l.serve("serve "+d.http.Addr().String(), front.Run)
+	l.serve("serve HTTP", func() error {
+		_ = srv.Serve(front) // ends with the front, or by Shutdown
+		return nil
+	})
+	l.serve("stop HTTP", func() error {
+		<-l.open.Done()
+		var stopping sync.WaitGroup
+		stopping.Go(func() { front.Shutdown(l.drain) })
+		shutdown(srv, l.drain)
+		stopping.Wait()
+		return nil
+	})
+}
+
+// shutdown lets the requests in flight end, until drain ends.
+func shutdown(srv *http.Server, drain context.Context) {
+	if err := srv.Shutdown(drain); err != nil {
+		_ = srv.Close()
+	}
+}
+
+func (s *Server) ready(d *doors, user, token string) Ready {
+	r := Ready{URL: s.public.String(), Domain: s.c.Domain, HTTPAddr: d.http.Addr().String(), User: user, Token: token}
+	if d.https != nil {
+		r.HTTPSAddr = d.https.Addr().String()
+	}
+	if d.dns != nil {
+		r.DNSAddr = d.dns.Addr().String()
+	}
+	return r
+}
+
+// healthy tells the watchdog that the store answers.
+func (s *Server) healthy() bool {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	return s.store.Check(ctx) == nil
 }
 
 const (
@@ -185,26 +259,19 @@ func (s *Server) housekeep(ctx context.Context) {
 	}
 }
 
-// listen opens a listener, with a sentence for an operator when it cannot.
-func listen(ctx context.Context, addr string) (net.Listener, error) {
-	var lc net.ListenConfig
-	ln, err := lc.Listen(ctx, "tcp", addr)
-	if err != nil {
-		return nil, listenError(addr, err)
-	}
-	return ln, nil
-}
-
 // publicURL is the control host as visitors and agents see it.
-func publicURL(c Config, addr net.Addr) *url.URL {
-	if c.PublicURL != "" {
-		u, _ := url.Parse(c.PublicURL) // Validate has parsed it before
+func (s *Server) publicURL(d *doors) *url.URL {
+	if s.c.PublicURL != "" {
+		u, _ := url.Parse(s.c.PublicURL) // Validate has parsed it before
 		u.Path = ""
 		return u
 	}
-	u := &url.URL{Scheme: "http", Host: c.Domain}
-	if tcp, ok := addr.(*net.TCPAddr); ok && tcp.Port != 80 {
-		u.Host = fmt.Sprintf("%s:%d", c.Domain, tcp.Port)
+	u, ln, usual := &url.URL{Scheme: "https", Host: s.c.Domain}, d.https, 443
+	if s.c.Plain {
+		u.Scheme, ln, usual = "http", d.http, 80
+	}
+	if tcp, ok := ln.Addr().(*net.TCPAddr); ok && tcp.Port != usual {
+		u.Host = fmt.Sprintf("%s:%d", s.c.Domain, tcp.Port)
 	}
 	return u
 }
@@ -236,50 +303,4 @@ func (s *Server) takeResume(ctx context.Context, hash []byte, user, agent string
 		return "", fmt.Errorf("resume secret of another: %w", relay.ErrNotFound)
 	}
 	return r.SessionID, nil
-}
-
-// controlHandler serves the base domain itself.
-func (s *Server) controlHandler() http.Handler {
-	mux := http.NewServeMux()
-	mux.Handle("GET /_relay/link", s.gate)
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("ok\n")) })
-	mux.HandleFunc("GET /readyz", s.ready)
-	mux.HandleFunc("GET /api/v1/me", s.me)
-	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-		_, _ = fmt.Fprintf(w, "This is a relay server. Connect an agent:\n\n  relay login %s\n  relay http 3000\n", s.public)
-	})
-	return mux
-}
-
-func (s *Server) ready(w http.ResponseWriter, r *http.Request) {
-	if err := s.store.Check(r.Context()); err != nil {
-		s.log.Error("not ready", "err", err)
-		http.Error(w, "the store does not answer", http.StatusServiceUnavailable)
-		return
-	}
-	_, _ = w.Write([]byte("ready\n"))
-}
-
-// me tells whose token was sent.
-func (s *Server) me(w http.ResponseWriter, r *http.Request) {
-	token, _ := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
-	u, t, err := s.auth.Token(r.Context(), token, s.edge.ClientAddr(r))
-	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("Cache-Control", "no-store")
-	switch {
-	case errors.Is(err, relay.ErrLimit):
-		w.Header().Set("Retry-After", "60")
-		w.WriteHeader(http.StatusTooManyRequests)
-		_ = json.NewEncoder(w).Encode(map[string]string{"code": "limit", "message": "Too many bad tokens from this address. Try again in a minute."})
-	case errors.Is(err, relay.ErrDenied):
-		w.WriteHeader(http.StatusUnauthorized)
-		_ = json.NewEncoder(w).Encode(map[string]string{"code": "auth", "message": "The token is not valid."})
-	case err != nil:
-		s.log.Error("check token", "err", err)
-		w.WriteHeader(http.StatusServiceUnavailable)
-		_ = json.NewEncoder(w).Encode(map[string]string{"code": "internal", "message": "The server failed. Its log says why."})
-	default:
-		_ = json.NewEncoder(w).Encode(map[string]any{"user": u.Name, "admin": u.Admin, "token": t.Name, "domain": s.c.Domain, "url": s.public.String()})
-	}
 }

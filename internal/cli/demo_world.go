@@ -97,7 +97,7 @@ func (w *demoWorld) startServer(ctx context.Context) error {
 	}
 	ready := make(chan server.Ready, 1)
 	cfg := server.Config{
-		Domain: "localhost", HTTPAddr: w.o.addr, DataDir: w.dir, FirstUser: "demo",
+		Domain: "localhost", Plain: true, HTTPAddr: w.o.addr, DataDir: w.dir, FirstUser: "demo",
 		HoldFor: demoHold, DrainFor: 500 * time.Millisecond, Log: w.o.log,
 		OnReady: func(r server.Ready) { ready <- r },
 	}

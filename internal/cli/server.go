@@ -21,17 +21,35 @@ func serverCommand(e *env) *urfave.Command {
 		Name:  "server",
 		Usage: "run a relay server",
 		Description: "On this machine, to try it:\n\n   relay server --dev\n\n" +
-			"On a public machine, behind a proxy that does HTTPS:\n\n" +
-			"   relay server --domain relay.example.com --http-addr 127.0.0.1:8080 --trusted-proxy 127.0.0.1/32\n\n" +
+			"On a public machine, with certificates by itself:\n\n" +
+			"   relay server --domain relay.example.com --email me@example.com\n\n" +
+			"The same, and it answers DNS for its domain too, so that one NS record is all there is to set:\n\n" +
+			"   relay server --domain relay.example.com --email me@example.com --dns\n\n" +
+			"Behind a proxy that does HTTPS:\n\n" +
+			"   relay server --domain relay.example.com --behind-proxy\n\n" +
 			"The first start makes a user and prints its token, once.",
 		Flags: []urfave.Flag{
 			&urfave.StringFlag{Name: "domain", EnvVars: []string{"RELAY_DOMAIN"}, Usage: "base domain; tunnels are one label below it"},
 			&urfave.BoolFlag{Name: "dev", Usage: "serve localhost on 127.0.0.1:8080, for this machine only"},
-			&urfave.StringFlag{Name: "http-addr", EnvVars: []string{"RELAY_HTTP_ADDR"}, Usage: "`ADDRESS` for plain HTTP (default: :80, with --dev 127.0.0.1:8080)"},
+			&urfave.StringFlag{Name: "http-addr", EnvVars: []string{"RELAY_HTTP_ADDR"}, Usage: "`ADDRESS` for plain HTTP (default: :80, with --dev or --behind-proxy 127.0.0.1:8080)"},
+			&urfave.StringFlag{Name: "https-addr", EnvVars: []string{"RELAY_HTTPS_ADDR"}, Usage: "`ADDRESS` for HTTPS, and for HTTP/3 by UDP (default: :443)"},
+			&urfave.BoolFlag{Name: "no-http3", EnvVars: []string{"RELAY_NO_HTTP3"}, Usage: "do not serve HTTP/3"},
+			&urfave.StringFlag{Name: "email", EnvVars: []string{"RELAY_EMAIL"}, Usage: "`ADDRESS` that the certificate authority writes to"},
+			&urfave.StringFlag{Name: "acme-server", EnvVars: []string{"RELAY_ACME_SERVER"}, Usage: "`URL` of the certificate authority's ACME directory (default: Let's Encrypt)"},
+			&urfave.StringFlag{Name: "acme-ca", EnvVars: []string{"RELAY_ACME_CA"}, Usage: "`FILE` with the roots to trust that server by (PEM)"},
+			&urfave.StringSliceFlag{Name: "tls-cert", EnvVars: []string{"RELAY_TLS_CERT"}, Usage: "`FILE` with a certificate of your own and its chain (PEM); repeat for more"},
+			&urfave.StringSliceFlag{Name: "tls-key", EnvVars: []string{"RELAY_TLS_KEY"}, Usage: "`FILE` with its key (PEM)"},
+			&urfave.StringFlag{Name: "dns-provider", EnvVars: []string{"RELAY_DNS_PROVIDER"}, Usage: "`NAME` of who keeps your DNS, for one certificate that covers all names; settings in the environment"},
+			&urfave.BoolFlag{Name: "dns", EnvVars: []string{"RELAY_DNS"}, Usage: "answer DNS for the domain; needs an NS record that leads here"},
+			&urfave.StringFlag{Name: "dns-addr", EnvVars: []string{"RELAY_DNS_ADDR"}, Usage: "`ADDRESS` for DNS, with --dns (default: :53)"},
+			&urfave.StringSliceFlag{Name: "public-ip", EnvVars: []string{"RELAY_PUBLIC_IP"}, Usage: "`ADDRESS` of this server in DNS (default: those of the machine); repeat for more"},
+			&urfave.BoolFlag{Name: "behind-proxy", EnvVars: []string{"RELAY_BEHIND_PROXY"}, Usage: "serve plain HTTP for a proxy that does HTTPS; without --trusted-proxy it is on this machine"},
+			&urfave.BoolFlag{Name: "proxy-protocol", EnvVars: []string{"RELAY_PROXY_PROTOCOL"}, Usage: "the trusted proxies begin each connection with a PROXY header"},
+			&urfave.BoolFlag{Name: "hsts", EnvVars: []string{"RELAY_HSTS"}, Usage: "tell browsers to come to all names by HTTPS only"},
 			&urfave.StringFlag{Name: "data", EnvVars: []string{"RELAY_DATA"}, Usage: "`FOLDER` for the store (default: relay/server in the XDG state folder)"},
 			&urfave.StringFlag{Name: "user", EnvVars: []string{"RELAY_USER"}, Usage: "`NAME` of the first user (default: yours)"},
 			&urfave.StringSliceFlag{Name: "trusted-proxy", EnvVars: []string{"RELAY_TRUSTED_PROXY"}, Usage: "`CIDR` of a proxy whose X-Forwarded-For and -Proto are believed; repeat for more"},
-			&urfave.StringFlag{Name: "public-url", EnvVars: []string{"RELAY_PUBLIC_URL"}, Usage: "`URL` of the base domain as visitors see it (default: https with --trusted-proxy, else http)"},
+			&urfave.StringFlag{Name: "public-url", EnvVars: []string{"RELAY_PUBLIC_URL"}, Usage: "`URL` of the base domain as visitors see it (default: as the server is reached, https behind a proxy)"},
 			&urfave.DurationFlag{Name: "hold", EnvVars: []string{"RELAY_HOLD"}, Usage: "how long a request waits for an agent that was just here", DefaultText: "5s"},
 			&urfave.DurationFlag{Name: "answer-within", EnvVars: []string{"RELAY_ANSWER_WITHIN"}, Usage: "how long an app may take until its answer begins", DefaultText: "10m"},
 			&urfave.DurationFlag{Name: "drain", EnvVars: []string{"RELAY_DRAIN"}, Usage: "how long requests in flight may take when the server stops", DefaultText: "30s, with --dev 2s"},
@@ -48,20 +66,34 @@ func runServer(c *urfave.Context, e *env) error {
 	cfg := server.Config{
 		Domain: c.String("domain"), HTTPAddr: c.String("http-addr"), DataDir: c.String("data"), FirstUser: c.String("user"),
 		PublicURL: c.String("public-url"), HoldFor: c.Duration("hold"), AnswerWithin: c.Duration("answer-within"), DrainFor: c.Duration("drain"),
-		Log: e.logger(c.Bool("verbose")),
+		HTTPSAddr: c.String("https-addr"), HTTP3: !c.Bool("no-http3"), HSTS: c.Bool("hsts"), ProxyProtocol: c.Bool("proxy-protocol"),
+		Email: c.String("email"), ACMEServer: c.String("acme-server"), ACMECA: c.String("acme-ca"), DNSProvider: c.String("dns-provider"),
+		CertFiles: split(c.StringSlice("tls-cert")), KeyFiles: split(c.StringSlice("tls-key")),
+		Plain: c.Bool("dev") || c.Bool("behind-proxy"),
+		Log:   e.logger(c.Bool("verbose")),
 	}
 	for name, d := range map[string]bool{"hold": cfg.HoldFor < 0, "answer-within": cfg.AnswerWithin < 0, "drain": cfg.DrainFor < 0} {
 		if d {
 			return usagef("--%s cannot be negative", name)
 		}
 	}
-	for _, s := range c.StringSlice("trusted-proxy") {
-		for _, one := range strings.Split(s, ",") {
-			p, err := parsePrefix(strings.TrimSpace(one))
-			if err != nil {
-				return usagef("--trusted-proxy %s: give an address or a range, like 10.0.0.0/8", one)
-			}
-			cfg.TrustedProxies = append(cfg.TrustedProxies, p)
+	for _, one := range split(c.StringSlice("trusted-proxy")) {
+		p, err := parsePrefix(one)
+		if err != nil {
+			return usagef("--trusted-proxy %s: give an address or a range, like 10.0.0.0/8", one)
+		}
+		cfg.TrustedProxies = append(cfg.TrustedProxies, p)
+	}
+	for _, one := range split(c.StringSlice("public-ip")) {
+		a, err := netip.ParseAddr(one)
+		if err != nil || a.Zone() != "" {
+			return usagef("--public-ip %s: give an address, like 203.0.113.7", one)
+		}
+		cfg.PublicIPs = append(cfg.PublicIPs, a.Unmap())
+	}
+	if c.Bool("dns") {
+		if cfg.DNSAddr = c.String("dns-addr"); cfg.DNSAddr == "" {
+			cfg.DNSAddr = ":53"
 		}
 	}
 	switch {
@@ -75,6 +107,18 @@ func runServer(c *urfave.Context, e *env) error {
 		if cfg.DrainFor == 0 {
 			cfg.DrainFor = 2 * time.Second // nobody waits for a demo to stop
 		}
+	case c.Bool("behind-proxy"):
+		if cfg.HTTPAddr == "" {
+			cfg.HTTPAddr = "127.0.0.1:8080"
+		}
+		if len(cfg.TrustedProxies) == 0 {
+			cfg.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}
+		}
+	}
+	if err := tlsFlags(c); err != nil {
+		return err
+	}
+	switch {
 	case cfg.Domain == "":
 		return usagef("which domain? Say --domain relay.example.com, or --dev to try it on this machine")
 	}
@@ -95,6 +139,45 @@ func runServer(c *urfave.Context, e *env) error {
 	}
 	cfg.OnReady = func(r server.Ready) { announce(e, c.Bool("json"), r) }
 	return server.New(cfg).Run(c.Context)
+}
+
+// tlsFlags refuses flags that would do nothing.
+func tlsFlags(c *urfave.Context) error {
+	if !c.Bool("dns") {
+		for _, f := range []string{"dns-addr", "public-ip"} {
+			if c.IsSet(f) {
+				return usagef("--%s does nothing without --dns", f)
+			}
+		}
+	}
+	by := ""
+	for _, f := range []string{"dev", "behind-proxy"} {
+		if c.Bool(f) {
+			by = f
+		}
+	}
+	if by == "" {
+		return nil
+	}
+	for _, f := range []string{"https-addr", "no-http3", "tls-cert", "tls-key", "acme-server", "acme-ca", "dns-provider", "hsts"} {
+		if c.IsSet(f) {
+			return usagef("--%s does nothing with --%s, which serves plain HTTP: leave one of them out", f, by)
+		}
+	}
+	return nil
+}
+
+// split takes lists apart that are separated by commas, as in the environment.
+func split(values []string) []string {
+	var all []string
+	for _, v := range values {
+		for _, one := range strings.Split(v, ",") {
+			if one = strings.TrimSpace(one); one != "" {
+				all = append(all, one)
+			}
+		}
+	}
+	return all
 }
 
 func parsePrefix(s string) (netip.Prefix, error) {
@@ -135,16 +218,25 @@ type readyEvent struct {
 	URL      string `json:"url"`
 	Domain   string `json:"domain"`
 	HTTPAddr string `json:"http_addr"`
+	HTTPS    string `json:"https_addr,omitempty"`
+	DNS      string `json:"dns_addr,omitempty"`
 	User     string `json:"user,omitempty"`
 	Token    string `json:"token,omitempty"`
 }
 
 func announce(e *env, asJSON bool, r server.Ready) {
 	if asJSON {
-		_ = json.NewEncoder(e.out).Encode(readyEvent{Event: "ready", URL: r.URL, Domain: r.Domain, HTTPAddr: r.HTTPAddr, User: r.User, Token: r.Token})
+		_ = json.NewEncoder(e.out).Encode(readyEvent{Event: "ready", URL: r.URL, Domain: r.Domain, HTTPAddr: r.HTTPAddr, HTTPS: r.HTTPSAddr, DNS: r.DNSAddr, User: r.User, Token: r.Token})
 		return
 	}
-	_, _ = fmt.Fprintf(e.out, "relay server for %s, listening on %s\n", r.URL, r.HTTPAddr)
+	where := r.HTTPAddr
+	if r.HTTPSAddr != "" {
+		where = r.HTTPSAddr + ", " + where
+	}
+	if r.DNSAddr != "" {
+		where += ", DNS on " + r.DNSAddr
+	}
+	_, _ = fmt.Fprintf(e.out, "relay server for %s, listening on %s\n", r.URL, where)
 	if r.Token == "" {
 		return
 	}

@@ -59,7 +59,7 @@ func Start(t testing.TB, o Options) *World {
 	}
 	w := &World{tokens: map[string]string{}, first: o.Users[0]}
 	w.config = server.Config{
-		Domain: "relay.localhost", HTTPAddr: "127.0.0.1:0", DataDir: t.TempDir(), FirstUser: w.first,
+		Domain: "relay.localhost", Plain: true, HTTPAddr: "127.0.0.1:0", DataDir: t.TempDir(), FirstUser: w.first,
 		DrainFor: time.Second, Log: o.Log,
 	}
 	if o.Config != nil {

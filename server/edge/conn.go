@@ -17,9 +17,24 @@ import (
 type listener struct {
 	net.Listener
 	max  int64
-	open atomic.Int64
+	open *atomic.Int64 // of all listeners of the edge
 	// progress is how long a write may get nowhere.
 	progress time.Duration
+	// silent is set where an answer in plain text may be none.
+	silent bool
+}
+
+func (e *Edge) listener(ln net.Listener, limit int) *listener {
+	return &listener{Listener: ln, max: int64(limit), open: &e.open, progress: e.o.Progress}
+}
+
+// Listener wraps a listener that http.Server serves without a front. At most limit
+// connections are open at a time, those of the front counted in; one too many is
+// closed without a word, as it may expect TLS.
+func (e *Edge) Listener(ln net.Listener, limit int) net.Listener {
+	l := e.listener(ln, limit)
+	l.silent = true
+	return l
 }
 
 // Accept waits for a visitor. Beyond the limit a visitor is told so and sent
@@ -32,6 +47,10 @@ func (l *listener) Accept() (net.Conn, error) {
 		}
 		if l.open.Add(1) > l.max {
 			l.open.Add(-1)
+			if l.silent {
+				_ = c.Close()
+				continue
+			}
 			_ = c.SetWriteDeadline(time.Now().Add(100 * time.Millisecond))
 			_, _ = c.Write([]byte("HTTP/1.1 503 Service Unavailable\r\nRelay-Error: too_many_connections\r\nRetry-After: 5\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"))
 			_ = c.Close()

@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/netip"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -78,6 +79,13 @@ type Options struct {
 	Progress time.Duration
 	// Domain is the base domain: cookies for it are cut back to their host.
 	Domain string
+	// Covers tells whether the certificate that a visitor was shown for one host is
+	// good for another too: then its connection may be used for both (RFC 9113,
+	// 9.1.1). nil means never.
+	Covers func(shown, host string) bool
+	// Secure adds what answers by TLS carry, where nobody else has said it:
+	// Alt-Svc, Strict-Transport-Security. nil adds nothing.
+	Secure func(h http.Header, host string)
 	Log    *slog.Logger
 }
 
@@ -86,6 +94,7 @@ type Edge struct {
 	o    Options
 	log  *slog.Logger
 	held atomic.Int64
+	open atomic.Int64 // connections
 	ids  ids
 }
 
@@ -117,6 +126,9 @@ func (e *Edge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		c.refuse(p)
 		return
 	}
+	if r.TLS != nil && e.o.Secure != nil {
+		e.o.Secure(w.Header(), c.host)
+	}
 	t := e.o.Resolve(c.host)
 	if t.Handler != nil {
 		r.Host = c.hostport
@@ -126,6 +138,16 @@ func (e *Edge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	c.prepare()
 	c.forward(t)
+}
+
+// covered tells whether a connection that was made for one host may be used for
+// the request's.
+func (c *call) covered(shown string) bool {
+	if strings.EqualFold(shown, c.host) {
+		return true
+	}
+	host, err := canonicalHost(shown)
+	return err == nil && (host == c.host || c.edge.o.Covers != nil && c.edge.o.Covers(host, c.host))
 }
 
 // canonicalHost is the one way to write a host.
@@ -166,7 +188,10 @@ func (c *call) admit() *problem {
 	if c.target, err = originForm(r); err != nil {
 		return badRequest("bad_target", "The target of the request cannot be served: "+err.Error()+".")
 	}
-	if r.ProtoMajor == 2 && !plainLength(r.Header["Content-Length"]) {
+	if r.TLS != nil && !c.covered(r.TLS.ServerName) {
+		return &misdirected
+	}
+	if r.ProtoMajor >= 2 && !plainLength(r.Header["Content-Length"]) {
 		return badRequest("bad_length", "The Content-Length of the request is not a number.")
 	}
 	lines := 0

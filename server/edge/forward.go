@@ -403,7 +403,7 @@ func (c *call) copyBody(res *http.Response) error {
 	}
 }
 
-// stall ends an answer by HTTP/2 of which the visitor takes nothing: its connection
+// stall ends an answer by HTTP/2 or 3 of which the visitor takes nothing: its connection
 // may be alive and well. With HTTP/1 conn does that.
 type stall struct {
 	rc    *http.ResponseController
@@ -416,7 +416,7 @@ type stall struct {
 
 // stall is nil, and does nothing, for HTTP/1.
 func (c *call) stall(rc *http.ResponseController) *stall {
-	if c.r.ProtoMajor != 2 {
+	if c.r.ProtoMajor < 2 {
 		return nil
 	}
 	return &stall{rc: rc, after: c.edge.o.Progress}

@@ -41,10 +41,10 @@ type Front struct {
 	closing bool
 }
 
-// NewFront wraps a listener. At most limit connections are open at a time. Run
-// makes it live.
+// NewFront wraps a listener. At most limit connections are open at a time, those
+// of other listeners of the edge counted in. Run makes it live.
 func NewFront(e *Edge, ln net.Listener, limit int) *Front {
-	f := &Front{edge: e, ln: &listener{Listener: ln, max: int64(limit), progress: e.o.Progress}, over: make(chan net.Conn), closed: make(chan struct{}), conns: map[*frontConn]struct{}{}}
+	f := &Front{edge: e, ln: e.listener(ln, limit), over: make(chan net.Conn), closed: make(chan struct{}), conns: map[*frontConn]struct{}{}}
 	f.ctx, f.cancel = context.WithCancel(context.Background())
 	return f
 }

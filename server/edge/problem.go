@@ -31,6 +31,7 @@ var (
 	methodNotAllowed = problem{Status: http.StatusMethodNotAllowed, Code: "method_not_allowed", Message: "CONNECT and TRACE do not pass through the relay.", Close: true}
 	targetTooLong    = problem{Status: http.StatusRequestURITooLong, Code: "target_too_long", Message: "The address of the request is longer than 16 KiB.", Close: true}
 	tooManyHeaders   = problem{Status: http.StatusRequestHeaderFieldsTooLarge, Code: "too_many_headers", Message: "The request has more than 200 header lines.", Close: true}
+	misdirected      = problem{Status: http.StatusMisdirectedRequest, Code: "misdirected", Message: "This connection was made for another host. Make a new one."}
 	unknownName      = problem{Status: http.StatusNotFound, Code: "unknown_name", Message: "No tunnel has this name."}
 	agentAway        = problem{Status: http.StatusServiceUnavailable, Code: "agent_away", Message: "The tunnel exists, but its agent is not connected just now.", RetryAfter: 5}
 	appSlow          = problem{Status: http.StatusGatewayTimeout, Code: "upstream_timeout", Message: "The app behind the tunnel took too long to answer."}

@@ -28,7 +28,7 @@ func originForm(r *http.Request) (string, error) {
 		return target, nil
 	}
 	scheme, rest, ok := strings.Cut(target, "://")
-	if r.ProtoMajor == 2 {
+	if r.ProtoMajor >= 2 {
 		return "", errors.New("it does not begin with a slash")
 	}
 	if !ok || !strings.EqualFold(scheme, "http") && !strings.EqualFold(scheme, "https") {
