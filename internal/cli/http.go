@@ -84,10 +84,13 @@ func runHTTP(c *urfave.Context, e *env) error {
 	}
 	defer id.close()
 	hostname, _ := os.Hostname()
+	told := announcer{tell: p.event}
 	agent := client.New(client.Options{
 		Server: cred.server, Token: cred.token, Agent: id.Agent, Resume: id.Resume, SaveResume: id.save,
-		Software: software(), Hostname: hostname, OnEvent: p.event, Log: o.Log,
+		Software: software(), Hostname: hostname, OnEvent: told.event, Log: o.Log,
 	})
+	told.probe = agent.Probe
+	defer told.close()
 	return serve(c.Context, agent, agent.Listen(spec), o)
 }
 

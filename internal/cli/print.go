@@ -29,9 +29,10 @@ type printer struct {
 // The events of "relay http --json"; see docs/json.md.
 type (
 	onlineEvent struct {
-		Event string `json:"event"`
-		Name  string `json:"name"`
-		URL   string `json:"url"`
+		Event   string `json:"event"`
+		Name    string `json:"name"`
+		URL     string `json:"url"`
+		Warning string `json:"warning,omitempty"`
 	}
 	offlineEvent struct {
 		Event     string `json:"event"`
@@ -105,7 +106,7 @@ func (p *printer) exchange(x forward.Exchange) {
 // event is told what happens to the client; see client.Options.
 func (p *printer) event(ev client.Event) {
 	switch ev.(type) {
-	case client.Online, client.Offline, client.Draining:
+	case client.Online, client.Offline, client.Draining, unreachable:
 		p.lines <- ev
 	}
 }
@@ -119,6 +120,9 @@ func (p *printer) write(w io.Writer, line any) {
 	switch l := line.(type) {
 	case client.Online:
 		_, _ = fmt.Fprintf(w, "%s  online   %s -> %s\n", now, l.URL, p.addr)
+	case unreachable:
+		_, _ = fmt.Fprintf(w, "%s  online   %s -> %s\n", now, l.URL, p.addr)
+		_, _ = fmt.Fprintf(w, "%s  warning  the URL does not answer from here: %s\n", now, printable(l.why))
 	case client.Offline:
 		_, _ = fmt.Fprintf(w, "%s  offline  %s; trying again %s\n", now, printable(l.Reason), in(l.RetryIn))
 	case client.Draining:
@@ -141,7 +145,9 @@ func (p *printer) write(w io.Writer, line any) {
 func (p *printer) writeJSON(w io.Writer, line any) {
 	switch l := line.(type) {
 	case client.Online:
-		line = onlineEvent{"online", l.Name, l.URL}
+		line = onlineEvent{"online", l.Name, l.URL, ""}
+	case unreachable:
+		line = onlineEvent{"online", l.Name, l.URL, "the URL does not answer from here: " + l.why}
 	case client.Offline:
 		line = offlineEvent{"offline", l.Reason, l.RetryIn.Milliseconds()}
 	case client.Draining:

@@ -136,8 +136,25 @@ func (e *Edge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		t.Handler.ServeHTTP(w, r)
 		return
 	}
+	if c.target == relay.ProbePath && (t.Known || t.Tunnel != nil) {
+		c.probe(t)
+		return
+	}
 	c.prepare()
 	c.forward(t)
+}
+
+// probe tells that the way to a name is clear up to here.
+func (c *call) probe(t Target) {
+	h := c.w.Header()
+	h[idHeader] = []string{c.id}
+	h.Set("Cache-Control", "no-store")
+	state := relay.ProbeAway
+	if t.Tunnel != nil && t.Tunnel.Live() {
+		state = relay.ProbeLive
+	}
+	h.Set(relay.ProbeHeader, state)
+	c.w.WriteHeader(http.StatusNoContent)
 }
 
 // covered tells whether a connection that was made for one host may be used for
