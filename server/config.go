@@ -66,6 +66,8 @@ type Config struct {
 	// MaxBuffered bounds the bytes that wait in memory for slow visitors and
 	// agents, in all; 0 takes a quarter of the memory limit.
 	MaxBuffered int64
+	// Version is the program's, for the API.
+	Version string
 	// OnReady is told when the server serves.
 	OnReady func(Ready)
 	Log     *slog.Logger

@@ -1,13 +1,13 @@
 package server
 
 import (
-	"encoding/json"
-	"errors"
+	"context"
 	"fmt"
 	"net/http"
-	"strings"
+	"net/netip"
 
 	"github.com/relaytunnel/relay/internal/relay"
+	"github.com/relaytunnel/relay/server/api"
 )
 
 // controlHandler serves the base domain itself.
@@ -16,7 +16,7 @@ func (s *Server) controlHandler() http.Handler {
 	mux.Handle("GET /_relay/link", s.gate)
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("ok\n")) })
 	mux.HandleFunc("GET /readyz", s.readyz)
-	mux.HandleFunc("GET /api/v1/me", s.me)
+	mux.Handle("/api/v1/", s.apiHandler())
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 		_, _ = fmt.Fprintf(w, "This is a relay server. Connect an agent:\n\n  relay login %s\n  relay http 3000\n", s.public)
@@ -33,25 +33,21 @@ func (s *Server) readyz(w http.ResponseWriter, r *http.Request) {
 	_, _ = w.Write([]byte("ready\n"))
 }
 
-// me tells whose token was sent.
-func (s *Server) me(w http.ResponseWriter, r *http.Request) {
-	token, _ := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
-	u, t, err := s.auth.Token(r.Context(), token, s.edge.ClientAddr(r))
-	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("Cache-Control", "no-store")
-	switch {
-	case errors.Is(err, relay.ErrLimit):
-		w.Header().Set("Retry-After", "60")
-		w.WriteHeader(http.StatusTooManyRequests)
-		_ = json.NewEncoder(w).Encode(map[string]string{"code": "limit", "message": "Too many bad tokens from this address. Try again in a minute."})
-	case errors.Is(err, relay.ErrDenied):
-		w.WriteHeader(http.StatusUnauthorized)
-		_ = json.NewEncoder(w).Encode(map[string]string{"code": "auth", "message": "The token is not valid."})
-	case err != nil:
-		s.log.Error("check token", "err", err)
-		w.WriteHeader(http.StatusServiceUnavailable)
-		_ = json.NewEncoder(w).Encode(map[string]string{"code": "internal", "message": "The server failed. Its log says why."})
-	default:
-		_ = json.NewEncoder(w).Encode(map[string]any{"user": u.Name, "admin": u.Admin, "token": t.Name, "domain": s.c.Domain, "url": s.public.String()})
-	}
+// apiHandler serves the JSON API.
+func (s *Server) apiHandler() http.Handler {
+	return api.New(api.Options{
+		Authenticate: func(ctx context.Context, token string, from netip.Addr) (relay.User, relay.Token, error) {
+			return s.auth.Token(ctx, token, from)
+		},
+		ClientAddr: s.edge.ClientAddr,
+		Info:       func() api.Info { return api.Info{Domain: s.c.Domain, URL: s.public.String()} },
+		Status:     s.status,
+		Version:    s.c.Version,
+		Log:        s.log,
+	})
+}
+
+// status is what an operator wants to know.
+func (s *Server) status(context.Context) api.Status {
+	return api.Status{Started: s.started, Sessions: s.gate.Sessions()}
 }

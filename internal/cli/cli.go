@@ -83,8 +83,11 @@ func codeOf(err error) int {
 		usage       *usageError
 		unreachable *client.UnreachableError
 		refused     *protocol.Error
+		problem     *problemError
 	)
 	switch {
+	case errors.As(err, &problem):
+		return problem.exitCode()
 	case errors.As(err, &usage):
 		return exitUsage
 	case errors.As(err, &unreachable):

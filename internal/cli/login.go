@@ -11,13 +11,9 @@ import (
 	"net/url"
 	"os"
 	"strings"
-	"time"
 
 	urfave "github.com/urfave/cli/v2"
 	"golang.org/x/term"
-
-	"github.com/relaytunnel/relay/client"
-	"github.com/relaytunnel/relay/protocol"
 )
 
 func loginCommand(e *env) *urfave.Command {
@@ -124,36 +120,11 @@ type identity struct {
 // checkToken asks the server whose token it is.
 func checkToken(ctx context.Context, server, token string) (identity, error) {
 	var who identity
-	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, server+"/api/v1/me", nil)
-	if err != nil {
-		return who, usagef("%q is not the address of a server", server)
+	if err := call(ctx, credential{server, token}, http.MethodGet, "/me", nil, &who); err != nil {
+		return who, err
 	}
-	req.Header.Set("Authorization", "Bearer "+token)
-	req.Header.Set("User-Agent", software())
-	t := &http.Transport{Proxy: http.ProxyFromEnvironment, DialContext: client.DialContext}
-	defer t.CloseIdleConnections()
-	res, err := (&http.Client{Transport: t}).Do(req)
-	if err != nil {
-		var ue *url.Error
-		if errors.As(err, &ue) {
-			err = ue.Err
-		}
-		return who, &client.UnreachableError{Server: server, Err: client.Plainly(err)}
+	if who.User == "" {
+		return who, stranger(server, http.StatusOK)
 	}
-	defer func() { _ = res.Body.Close() }()
-	body, err := io.ReadAll(io.LimitReader(res.Body, 64<<10))
-	if err != nil {
-		return who, &client.UnreachableError{Server: server, Err: err}
-	}
-	if res.StatusCode == http.StatusOK && json.Unmarshal(body, &who) == nil && who.User != "" {
-		return who, nil
-	}
-	var refused protocol.Error
-	if json.Unmarshal(body, &refused) == nil && refused.Code != "" && refused.Message != "" {
-		return who, &refused
-	}
-	return who, &protocol.Error{Code: protocol.CodeProtocol, Message: fmt.Sprintf(
-		"%s answered %d: it does not look like a relay server. Check the address.", server, res.StatusCode)}
+	return who, nil
 }

@@ -70,7 +70,7 @@ func runServer(c *urfave.Context, e *env) error {
 		Email: c.String("email"), ACMEServer: c.String("acme-server"), ACMECA: c.String("acme-ca"), DNSProvider: c.String("dns-provider"),
 		CertFiles: split(c.StringSlice("tls-cert")), KeyFiles: split(c.StringSlice("tls-key")),
 		Plain: c.Bool("dev") || c.Bool("behind-proxy"),
-		Log:   e.logger(c.Bool("verbose")),
+		Log:   e.logger(c.Bool("verbose")), Version: version(),
 	}
 	for name, d := range map[string]bool{"hold": cfg.HoldFor < 0, "answer-within": cfg.AnswerWithin < 0, "drain": cfg.DrainFor < 0} {
 		if d {

@@ -1,0 +1,138 @@
+// Package api is the JSON API of a server, for the command line, the pages and
+// whoever wants to script it. It is described by an OpenAPI document, which it
+// serves itself at /api/v1/openapi.json; both come from the same Go types.
+//
+// Each operation is a function of a caller, whom a token has named. What it does is
+// done by other rooms, which are given as function values. A failure is a problem
+// (RFC 9457) with a code; see problem.go.
+package api
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"strings"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
+
+	"github.com/relaytunnel/relay/internal/relay"
+)
+
+// Prefix is where the API lives on the control host.
+const Prefix = "/api/v1"
+
+// maxBody is the longest body of a call, in bytes. Calls carry settings, no data.
+const maxBody = 1 << 20
+
+// Options are what the API calls. Authenticate and ClientAddr are required; of the
+// others what is nil has no operations.
+type Options struct {
+	// Authenticate finds the user behind a token; see auth.Auth.Token.
+	Authenticate func(ctx context.Context, token string, from netip.Addr) (relay.User, relay.Token, error)
+	// ClientAddr gives the caller's address, behind trusted proxies too.
+	ClientAddr func(*http.Request) netip.Addr
+	// Info tells what the server is.
+	Info func() Info
+	// Status tells how it is.
+	Status func(ctx context.Context) Status
+	// Domains keeps users' own domains.
+	Domains *Domains
+	Version string
+	Log     *slog.Logger
+}
+
+// Caller is who calls.
+type Caller struct {
+	User  relay.User
+	Token relay.Token
+	From  netip.Addr
+}
+
+// New makes the handler of everything below Prefix.
+func New(o Options) http.Handler {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	mux := http.NewServeMux()
+	a := &api{o: o, log: o.Log}
+	a.API = humago.New(mux, config(o.Version))
+	a.UseMiddleware(a.authenticate)
+	a.me()
+	a.status()
+	a.domains()
+	return http.MaxBytesHandler(mux, maxBody)
+}
+
+func config(version string) huma.Config {
+	c := huma.DefaultConfig("relay", version)
+	c.Info.Description = "The API of a relay server. Send a token as Authorization: Bearer."
+	c.OpenAPIPath = Prefix + "/openapi"
+	c.DocsPath, c.SchemasPath = "", "" // its page would load scripts from elsewhere
+	c.CreateHooks = nil                // answers carry no $schema
+	c.Servers = []*huma.Server{{URL: "/"}}
+	c.Components.SecuritySchemes = map[string]*huma.SecurityScheme{"token": {Type: "http", Scheme: "bearer"}}
+	c.Security = []map[string][]string{{"token": {}}}
+	return c
+}
+
+type api struct {
+	huma.API
+	o   Options
+	log *slog.Logger
+}
+
+type callerKey struct{}
+
+// caller is who calls; authenticate has put it there.
+func caller(ctx context.Context) Caller {
+	c, _ := ctx.Value(callerKey{}).(Caller)
+	return c
+}
+
+// authenticate lets only those in who show a good token.
+func (a *api) authenticate(ctx huma.Context, next func(huma.Context)) {
+	r, _ := humago.Unwrap(ctx)
+	c := Caller{From: a.o.ClientAddr(r)}
+	token, ok := strings.CutPrefix(ctx.Header("Authorization"), "Bearer ")
+	if !ok || token == "" {
+		a.refuse(ctx, unauthorized("No token was sent. Send one as Authorization: Bearer TOKEN."))
+		return
+	}
+	var err error
+	if c.User, c.Token, err = a.o.Authenticate(ctx.Context(), token, c.From); err != nil {
+		p := a.problem(err)
+		if p.Status == http.StatusForbidden {
+			p = unauthorized("The token is not valid.")
+		}
+		a.refuse(ctx, p)
+		return
+	}
+	ctx.SetHeader("Cache-Control", "no-store")
+	next(huma.WithValue(ctx, callerKey{}, c))
+}
+
+// operation registers one call. do is given who calls.
+func operation[In, Out any](a *api, method, path, id, summary string, do func(context.Context, Caller, *In) (*Out, error)) {
+	o := huma.Operation{
+		OperationID: id, Method: method, Path: Prefix + path, Summary: summary,
+		Errors: []int{http.StatusUnauthorized, http.StatusForbidden, http.StatusTooManyRequests},
+	}
+	if method == http.MethodDelete {
+		o.DefaultStatus = http.StatusNoContent
+	}
+	huma.Register(a, o, func(ctx context.Context, in *In) (*Out, error) {
+		out, err := do(ctx, caller(ctx), in)
+		if err != nil {
+			return nil, a.problem(err)
+		}
+		return out, nil
+	})
+}
+
+// none is the input or output of a call that has none.
+type none struct{}
+
+// body is an answer that is v as JSON.
+type body[T any] struct{ Body T }
