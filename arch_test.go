@@ -59,7 +59,9 @@ var rooms = map[string][]string{
 	"client/forward": {"internal/capture", "internal/http1", "internal/pipe"},
 	"client/tui":     {"internal/capture", "client"},
 
-	"internal/cli": {"client/...", "server", "protocol", "internal/capture", "internal/inspector", "internal/signature"},
+	"internal/doctor": {"client", "protocol"},
+
+	"internal/cli": {"client/...", "server", "protocol", "internal/capture", "internal/doctor", "internal/inspector", "internal/signature"},
 }
 
 // free rooms may import anything: they look at the program from outside.

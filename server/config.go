@@ -73,6 +73,10 @@ type Config struct {
 	Log     *slog.Logger
 }
 
+// LetsEncrypt is the ACME directory of the certificate authority that is asked where
+// none is named.
+const LetsEncrypt = "https://acme-v02.api.letsencrypt.org/directory"
+
 // Ready says where a server serves. Token is set only on the very first start.
 type Ready struct {
 	URL      string

@@ -114,7 +114,9 @@ func askToken(e *env) (string, error) {
 }
 
 type identity struct {
-	User string `json:"user"`
+	User   string `json:"user"`
+	Domain string `json:"domain"`
+	Admin  bool   `json:"admin"`
 }
 
 // checkToken asks the server whose token it is.
