@@ -1,0 +1,64 @@
+package cert_test
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/relaytunnel/relay/internal/relay"
+)
+
+func TestSingleNamesByTLSALPN(t *testing.T) {
+	w := newWorld(t, time.Hour)
+	dir := dataDir(t)
+	k := newKeeper(t, w.options(t, dir, "alice.relay.test"))
+	w.serveTLS(t, k)
+	stop := run(t, k)
+
+	for _, host := range []string{domain, "alice.relay.test", "ALICE.relay.test:443"} {
+		if err := prepare(t, k, host); err != nil {
+			t.Fatalf("Prepare(%s): %v", host, err)
+		}
+	}
+	leaf, err := w.leaf(t, "alice.relay.test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := w.orders.Load(); n != 2 {
+		t.Errorf("%d orders for two hosts", n)
+	}
+	if err := prepare(t, k, "bob.relay.test"); !errors.Is(err, relay.ErrDenied) {
+		t.Errorf("Prepare of a name that nobody holds: %v", err)
+	}
+	if _, err := w.leaf(t, "bob.relay.test"); err == nil {
+		t.Error("a name that nobody holds has a certificate")
+	}
+	stop()
+
+	// The next process finds it in the store.
+	again := newKeeper(t, w.options(t, dir, "alice.relay.test"))
+	run(t, again)
+	if err := prepare(t, again, "alice.relay.test"); err != nil {
+		t.Fatal(err)
+	}
+	if second, err := again.TLSConfig().GetCertificate(hello("alice.relay.test")); err != nil || second == nil || !second.Leaf.Equal(leaf) {
+		t.Errorf("after a restart it is another certificate: %v", err)
+	}
+	if n := w.orders.Load(); n != 2 {
+		t.Errorf("%d orders after a restart", n)
+	}
+}
+
+func TestSingleNamesByHTTP(t *testing.T) {
+	w := newWorld(t, time.Hour)
+	k := newKeeper(t, w.options(t, dataDir(t), "alice.relay.test"))
+	_ = w.https.Close() // nobody answers there
+	w.serveHTTP(t, k)
+	run(t, k)
+	if err := prepare(t, k, "alice.relay.test"); err != nil {
+		t.Fatal(err)
+	}
+	if c, err := k.TLSConfig().GetCertificate(hello("alice.relay.test")); c == nil || err != nil {
+		t.Errorf("no certificate: %v", err)
+	}
+}

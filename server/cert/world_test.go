@@ -1,0 +1,252 @@
+package cert_test
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"io"
+	"log"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/letsencrypt/pebble/v2/ca"
+	"github.com/letsencrypt/pebble/v2/db"
+	"github.com/letsencrypt/pebble/v2/va"
+	"github.com/letsencrypt/pebble/v2/wfe"
+	"github.com/miekg/dns"
+	"go.uber.org/goleak"
+
+	"github.com/relaytunnel/relay/server/cert"
+	"github.com/relaytunnel/relay/server/store"
+)
+
+const domain = "relay.test"
+
+func TestMain(m *testing.M) {
+	for name, value := range map[string]string{
+		"PEBBLE_VA_NOSLEEP":      "1",
+		"PEBBLE_WFE_NONCEREJECT": "15", // percent of good nonces
+		"PEBBLE_AUTHZREUSE":      "0",
+	} {
+		if err := os.Setenv(name, value); err != nil {
+			panic(err)
+		}
+	}
+	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("github.com/letsencrypt/pebble/v2/va.VAImpl.processTasks"))
+}
+
+// A world is a certificate authority, the DNS it asks, and a machine with two
+// ports that it looks at.
+type world struct {
+	directory string
+	roots     *x509.CertPool // of the directory's own certificate
+	issuer    *x509.CertPool
+	orders    atomic.Int64
+	// refuse answers requests to the authority by itself, when it is set.
+	refuse atomic.Pointer[http.HandlerFunc]
+	https  net.Listener // the port for tls-alpn-01
+	http   net.Listener // the port for http-01
+	dns    *zone
+}
+
+// newWorld starts the authority; its certificates are valid for so long.
+func newWorld(t *testing.T, validity time.Duration) *world {
+	t.Helper()
+	w := &world{https: listen(t), http: listen(t), dns: newZone(t)}
+	quiet := log.New(io.Discard, "", 0)
+	memory := db.NewMemoryStore()
+	authority := ca.New(quiet, memory, "", "ecdsa", 0, 1, map[string]ca.Profile{
+		"default": {ValidityPeriod: uint64(validity / time.Second)},
+	})
+	checks := va.New(quiet, port(w.http), port(w.https), false, w.dns.addr, memory)
+	front := wfe.New(quiet, memory, checks, authority, []string{"pebble.test"}, false, false, 1, 1)
+	handler := front.Handler()
+	server := httptest.NewTLSServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		if refuse := w.refuse.Load(); refuse != nil {
+			(*refuse)(rw, r)
+			return
+		}
+		if r.Method == http.MethodPost && strings.HasPrefix(r.URL.Path, "/order-plz") {
+			w.orders.Add(1)
+		}
+		handler.ServeHTTP(rw, r)
+	}))
+	t.Cleanup(server.Close)
+	w.directory = server.URL + "/dir"
+	w.roots = x509.NewCertPool()
+	w.roots.AddCert(server.Certificate())
+	root := authority.GetRootCert(0).Cert
+	w.issuer = x509.NewCertPool()
+	w.issuer.AddCert(root)
+	return w
+}
+
+// options are those of a server in this world that has the hosts.
+func (w *world) options(t *testing.T, dir string, hosts ...string) cert.Options {
+	t.Helper()
+	return cert.Options{
+		Store:     open(t, dir),
+		Domain:    domain,
+		Held:      func(host string) bool { return slices.Contains(hosts, host) },
+		Directory: w.directory,
+		Roots:     w.roots,
+		Log:       slog.New(slog.NewTextHandler(t.Output(), nil)),
+	}
+}
+
+func open(t *testing.T, dir string) *store.Store {
+	t.Helper()
+	s, err := store.Open(t.Context(), dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	return s
+}
+
+func newKeeper(t *testing.T, o cert.Options) *cert.Keeper {
+	t.Helper()
+	k, err := cert.New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return k
+}
+
+// run runs the keeper until the test ends, or stop is called.
+func run(t *testing.T, k *cert.Keeper) (stop func()) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- k.Run(ctx) }()
+	stop = sync.OnceFunc(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Errorf("Run: %v", err)
+		}
+	})
+	t.Cleanup(stop)
+	return stop
+}
+
+// serveTLS serves on the port that tls-alpn-01 looks at.
+func (w *world) serveTLS(t *testing.T, k *cert.Keeper) {
+	serve(t, tls.NewListener(w.https, k.TLSConfig()), http.NotFoundHandler())
+}
+
+// serveHTTP serves on the port that http-01 looks at.
+func (w *world) serveHTTP(t *testing.T, k *cert.Keeper) {
+	serve(t, w.http, k.HTTPHandler(http.NotFoundHandler()))
+}
+
+func serve(t *testing.T, l net.Listener, h http.Handler) {
+	s := &http.Server{Handler: h, ErrorLog: log.New(io.Discard, "", 0)}
+	ended := make(chan struct{})
+	go func() { defer close(ended); _ = s.Serve(l) }()
+	t.Cleanup(func() { _ = s.Close(); <-ended })
+}
+
+// leaf is the certificate that a visitor of the host sees, verified.
+func (w *world) leaf(t *testing.T, host string) (*x509.Certificate, error) {
+	t.Helper()
+	c, err := tls.Dial("tcp", w.https.Addr().String(), &tls.Config{ServerName: host, RootCAs: w.issuer, NextProtos: []string{"h2", "http/1.1"}})
+	if err != nil {
+		return nil, err
+	}
+	defer c.Close()
+	return c.ConnectionState().PeerCertificates[0], nil
+}
+
+func prepare(t *testing.T, k *cert.Keeper, host string) error {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	return k.Prepare(ctx, host)
+}
+
+func listen(t *testing.T) net.Listener {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	return l
+}
+
+func port(l net.Listener) int { return l.Addr().(*net.TCPAddr).Port }
+
+// A zone is the DNS of the world: every name has the address 127.0.0.1, and TXT
+// records are what has been put there.
+type zone struct {
+	addr string
+	mu   sync.Mutex
+	txt  map[string][]string
+	was  map[string]int // how many records a name has ever had
+}
+
+func newZone(t *testing.T) *zone {
+	t.Helper()
+	z := &zone{txt: make(map[string][]string), was: make(map[string]int)}
+	l := listen(t)
+	z.addr = l.Addr().String()
+	started := make(chan struct{})
+	s := &dns.Server{Listener: l, Handler: dns.HandlerFunc(z.answer), NotifyStartedFunc: func() { close(started) }}
+	ended := make(chan struct{})
+	go func() { defer close(ended); _ = s.ActivateAndServe() }()
+	<-started
+	t.Cleanup(func() { _ = s.Shutdown(); <-ended })
+	return z
+}
+
+func (z *zone) answer(w dns.ResponseWriter, q *dns.Msg) {
+	m := new(dns.Msg).SetReply(q)
+	name := q.Question[0].Name
+	head := dns.RR_Header{Name: name, Rrtype: q.Question[0].Qtype, Class: dns.ClassINET}
+	switch q.Question[0].Qtype {
+	case dns.TypeA:
+		m.Answer = []dns.RR{&dns.A{Hdr: head, A: net.IPv4(127, 0, 0, 1)}}
+	case dns.TypeTXT:
+		z.mu.Lock()
+		for _, v := range z.txt[strings.ToLower(name)] {
+			m.Answer = append(m.Answer, &dns.TXT{Hdr: head, Txt: []string{v}})
+		}
+		z.mu.Unlock()
+	}
+	_ = w.WriteMsg(m)
+}
+
+// Present and CleanUp make the zone a solver.
+func (z *zone) Present(_ context.Context, fqdn, value string) error {
+	z.mu.Lock()
+	defer z.mu.Unlock()
+	z.txt[fqdn] = append(z.txt[fqdn], value)
+	z.was[fqdn]++
+	return nil
+}
+
+func (z *zone) CleanUp(_ context.Context, fqdn, value string) error {
+	z.mu.Lock()
+	defer z.mu.Unlock()
+	z.txt[fqdn] = slices.DeleteFunc(z.txt[fqdn], func(v string) bool { return v == value })
+	return nil
+}
+
+// left is how many records are there now, and how many there have been.
+func (z *zone) left(fqdn string) (now, ever int) {
+	z.mu.Lock()
+	defer z.mu.Unlock()
+	return len(z.txt[fqdn]), z.was[fqdn]
+}
+
+func dataDir(t *testing.T) string { return filepath.Join(t.TempDir(), "data") }
