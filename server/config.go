@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/relaytunnel/relay/internal/relay"
+	"github.com/relaytunnel/relay/server/cert"
 )
 
 // Config is what an operator decides. Validate fills in what is left empty.
@@ -32,6 +33,8 @@ type Config struct {
 	// of its directory, empty for Let's Encrypt; ACMECA is a file with the roots to
 	// trust it by, where the system's do not do.
 	Email, ACMEServer, ACMECA string
+	// ACMEKeyID and ACMEKey are the account at an authority that wants one.
+	ACMEKeyID, ACMEKey string
 	// CertFiles and KeyFiles are the operator's own certificates, pair by pair.
 	CertFiles, KeyFiles []string
 	// DNSProvider is the name of who keeps the domain's DNS, for a certificate that
@@ -75,7 +78,7 @@ type Config struct {
 
 // LetsEncrypt is the ACME directory of the certificate authority that is asked where
 // none is named.
-const LetsEncrypt = "https://acme-v02.api.letsencrypt.org/directory"
+const LetsEncrypt = cert.LetsEncrypt
 
 // Ready says where a server serves. Token is set only on the very first start.
 type Ready struct {

@@ -48,6 +48,8 @@ func (s *Server) apiHandler() http.Handler {
 }
 
 // status is what an operator wants to know.
-func (s *Server) status(context.Context) api.Status {
-	return api.Status{Started: s.started, Sessions: s.gate.Sessions()}
+func (s *Server) status(ctx context.Context) api.Status {
+	out := api.Status{Started: s.started, Sessions: s.gate.Sessions()}
+	s.certStatus(ctx, &out)
+	return out
 }

@@ -163,18 +163,17 @@ func (s *Server) redirect(w http.ResponseWriter, r *http.Request) {
 // covers tells whether the certificate that is shown for one host is good for
 // another.
 func (s *Server) covers(shown, host string) bool {
-	if s.certs == nil {
+	if s.tls == nil {
 		return false
 	}
-	cert, err := s.certs.TLSConfig().GetCertificate(&tls.ClientHelloInfo{ServerName: shown})
+	cert, err := s.tls.GetCertificate(&tls.ClientHelloInfo{ServerName: shown})
 	return err == nil && cert.Leaf != nil && cert.Leaf.VerifyHostname(host) == nil
 }
 
 // serveTLS serves HTTPS, HTTP/3 beside it, and on the plain door what leads there.
 func (s *Server) serveTLS(l *life, d *doors) error {
-	conf := s.certs.TLSConfig()
 	srv := s.httpServer(s.edge)
-	srv.TLSConfig = conf
+	srv.TLSConfig = s.tls
 	l.serve("serve "+d.https.Addr().String(), func() error { return serve(srv, s.edge.Listener(d.https, maxConns()), true) })
 	plain := s.httpServer(s.certs.HTTPHandler(s.redirector()))
 	l.serve("serve "+d.http.Addr().String(), func() error { return serve(plain, s.edge.Listener(d.http, maxConns()), false) })
@@ -188,7 +187,7 @@ func (s *Server) serveTLS(l *life, d *doors) error {
 		return nil
 	})
 	if d.quic != nil {
-		h3 := s.http3Server(conf)
+		h3 := s.http3Server(s.tls)
 		l.serve("serve HTTP/3", func() error { return s.serveQUIC(l.open, h3, d.quic, l.drain) })
 	}
 	l.run("certificates", func() error { return s.certs.Run(l.ctx) })

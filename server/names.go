@@ -76,6 +76,9 @@ func (s *Server) claim(ctx context.Context, u relay.User, b protocol.Bind, live 
 			}
 		}
 	}
+	if err := s.certify(ctx, s.hostOf(name)); err != nil {
+		return gate.Claimed{}, err
+	}
 	return gate.Claimed{Name: string(name), Host: s.hostOf(name), URL: s.urlOf(name)}, nil
 }
 

@@ -18,6 +18,7 @@ import (
 
 	"github.com/relaytunnel/relay/internal/relay"
 	"github.com/relaytunnel/relay/server/auth"
+	"github.com/relaytunnel/relay/server/cert"
 	"github.com/relaytunnel/relay/server/edge"
 	"github.com/relaytunnel/relay/server/gate"
 	"github.com/relaytunnel/relay/server/registry"
@@ -35,18 +36,11 @@ type Server struct {
 	edge     *edge.Edge
 	control  http.Handler
 	names    names
-	certs    certificates // nil where TLS is not this server's affair
+	certs    *cert.Keeper // nil where TLS is not this server's affair
+	tls      *tls.Config  // of certs
 	public   *url.URL     // scheme, domain and port as visitors see them
 	altSvc   string       // tells visitors of HTTP/3; empty without it
 	started  time.Time
-}
-
-// certificates are what the server needs of the room cert.
-type certificates interface {
-	TLSConfig() *tls.Config
-	HTTPHandler(fallback http.Handler) http.Handler
-	Prepare(ctx context.Context, host string) error
-	Run(ctx context.Context) error
 }
 
 // New makes a server; nothing runs and nothing is open before Run. c has been
@@ -91,6 +85,12 @@ func (s *Server) Run(ctx context.Context) error {
 	}
 	if err := s.names.load(ctx, st); err != nil {
 		return err
+	}
+
+	if !s.c.Plain {
+		if err := s.openCerts(st); err != nil {
+			return err
+		}
 	}
 
 	d, err := s.open(ctx)

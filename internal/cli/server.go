@@ -37,6 +37,8 @@ func serverCommand(e *env) *urfave.Command {
 			&urfave.StringFlag{Name: "email", EnvVars: []string{"RELAY_EMAIL"}, Usage: "`ADDRESS` that the certificate authority writes to"},
 			&urfave.StringFlag{Name: "acme-server", EnvVars: []string{"RELAY_ACME_SERVER"}, Usage: "`URL` of the certificate authority's ACME directory (default: Let's Encrypt)"},
 			&urfave.StringFlag{Name: "acme-ca", EnvVars: []string{"RELAY_ACME_CA"}, Usage: "`FILE` with the roots to trust that server by (PEM)"},
+			&urfave.StringFlag{Name: "acme-eab-id", EnvVars: []string{"RELAY_ACME_EAB_ID"}, Usage: "`ID` of your account at an authority that wants external account binding"},
+			&urfave.StringFlag{Name: "acme-eab-key", EnvVars: []string{"RELAY_ACME_EAB_KEY"}, Usage: "`KEY` of that account"},
 			&urfave.StringSliceFlag{Name: "tls-cert", EnvVars: []string{"RELAY_TLS_CERT"}, Usage: "`FILE` with a certificate of your own and its chain (PEM); repeat for more"},
 			&urfave.StringSliceFlag{Name: "tls-key", EnvVars: []string{"RELAY_TLS_KEY"}, Usage: "`FILE` with its key (PEM)"},
 			&urfave.StringFlag{Name: "dns-provider", EnvVars: []string{"RELAY_DNS_PROVIDER"}, Usage: "`NAME` of who keeps your DNS, for one certificate that covers all names; settings in the environment"},
@@ -68,6 +70,7 @@ func runServer(c *urfave.Context, e *env) error {
 		PublicURL: c.String("public-url"), HoldFor: c.Duration("hold"), AnswerWithin: c.Duration("answer-within"), DrainFor: c.Duration("drain"),
 		HTTPSAddr: c.String("https-addr"), HTTP3: !c.Bool("no-http3"), HSTS: c.Bool("hsts"), ProxyProtocol: c.Bool("proxy-protocol"),
 		Email: c.String("email"), ACMEServer: c.String("acme-server"), ACMECA: c.String("acme-ca"), DNSProvider: c.String("dns-provider"),
+		ACMEKeyID: c.String("acme-eab-id"), ACMEKey: c.String("acme-eab-key"),
 		CertFiles: split(c.StringSlice("tls-cert")), KeyFiles: split(c.StringSlice("tls-key")),
 		Plain: c.Bool("dev") || c.Bool("behind-proxy"),
 		Log:   e.logger(c.Bool("verbose")), Version: version(),
@@ -159,7 +162,7 @@ func tlsFlags(c *urfave.Context) error {
 	if by == "" {
 		return nil
 	}
-	for _, f := range []string{"https-addr", "no-http3", "tls-cert", "tls-key", "acme-server", "acme-ca", "dns-provider", "hsts"} {
+	for _, f := range []string{"https-addr", "no-http3", "tls-cert", "tls-key", "acme-server", "acme-ca", "acme-eab-id", "acme-eab-key", "dns-provider", "hsts"} {
 		if c.IsSet(f) {
 			return usagef("--%s does nothing with --%s, which serves plain HTTP: leave one of them out", f, by)
 		}

@@ -36,14 +36,14 @@ type Status struct {
 	Started      time.Time     `json:"started"`
 	Sessions     int           `json:"sessions" doc:"Connected agents"`
 	Certificates []Certificate `json:"certificates" nullable:"false" doc:"Empty where the server does no TLS"`
-	Quota        *Quota        `json:"quota,omitempty" doc:"What the certificate authority allows, where there is one"`
+	Quota        []Quota       `json:"quota,omitempty" doc:"Certificates that the authority allows in seven days, where it has a limit"`
 }
 
 // Certificate is one host's, or a wildcard.
 type Certificate struct {
 	Host    string     `json:"host"`
 	Source  string     `json:"source" doc:"file, wildcard or acme"`
-	State   string     `json:"state" doc:"ok, pending or failing"`
+	State   string     `json:"state" doc:"valid, ordering, failed, expired or missing"`
 	Expires *time.Time `json:"expires,omitempty"`
 	Error   string     `json:"error,omitempty" doc:"Why the last order failed"`
 	NextTry *time.Time `json:"next_try,omitempty"`
@@ -51,8 +51,9 @@ type Certificate struct {
 
 // Quota is how many certificates were ordered in the last seven days.
 type Quota struct {
-	Used  int `json:"used"`
-	Limit int `json:"limit"`
+	Zone  string `json:"zone" doc:"The registered domain that the limit is for"`
+	Used  int    `json:"used"`
+	Limit int    `json:"limit"`
 }
 
 func (a *api) status() {
