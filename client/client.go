@@ -14,6 +14,7 @@ package client
 import (
 	"context"
 	"crypto/rand"
+	"crypto/tls"
 	"encoding/base64"
 	"errors"
 	"log/slog"
@@ -52,7 +53,9 @@ type Options struct {
 	DialContext func(ctx context.Context, network, addr string) (net.Conn, error)
 	// Proxy picks a proxy for reaching the server; nil takes it from the environment.
 	Proxy func(*http.Request) (*url.URL, error)
-	Log   *slog.Logger
+	// TLS is the configuration for a server at an https address; nil is Go's.
+	TLS *tls.Config
+	Log *slog.Logger
 	// DeadAfter is the silence after which the server is given up, PingEvery how
 	// long a link may be quiet before a ping is sent; 0 means the protocol's.
 	DeadAfter, PingEvery time.Duration

@@ -241,7 +241,8 @@ func (c *cable) plug() {
 // The line drops: the agent is back at once, requests in the gap wait, and when
 // the line stays away the waits grow.
 func TestReconnect(t *testing.T) {
-	w := relaytest.Start(t, relaytest.Options{})
+	// Requests wait for longer than the sixth wait of the agent can be.
+	w := relaytest.Start(t, relaytest.Options{Config: func(c *server.Config) { c.HoldFor = 14 * time.Second }})
 	var line cable
 	var secrets []string
 	var mu sync.Mutex

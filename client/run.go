@@ -359,6 +359,7 @@ func (s *session) dial(ctx context.Context, hello protocol.Hello, w *protocol.We
 		Header:      http.Header{"Authorization": {"Bearer " + c.o.Token}, protocol.HelloHeader: {enc}, "User-Agent": {c.o.Software}},
 		DialContext: c.o.DialContext,
 		Proxy:       c.o.Proxy,
+		TLS:         c.o.TLS,
 	}, link.Options{Control: s.control, Bulk: s.onBulk, Log: c.log})
 	if err != nil {
 		var refusal *link.Refusal

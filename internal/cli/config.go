@@ -15,6 +15,7 @@ type fileConfig struct {
 	Version int    `yaml:"version"`
 	Server  string `yaml:"server,omitempty"`
 	Token   string `yaml:"token,omitempty"`
+	CA      string `yaml:"ca,omitempty"` // a file with roots to trust the server by
 }
 
 // configPath is where the agent's configuration lives.

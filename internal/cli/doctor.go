@@ -35,7 +35,7 @@ func doctorCommand(e *env) *urfave.Command {
 			&urfave.StringSliceFlag{Name: "tls-cert", EnvVars: []string{"RELAY_TLS_CERT"}, Usage: "`FILE` with its own certificate: then no authority is asked"},
 			&urfave.StringSliceFlag{Name: "public-ip", EnvVars: []string{"RELAY_PUBLIC_IP"}, Usage: "`ADDRESS` that DNS should give (default: those of the machine)"},
 			&urfave.BoolFlag{Name: "behind-proxy", EnvVars: []string{"RELAY_BEHIND_PROXY"}, Usage: "a proxy does HTTPS for it"},
-			jsonFlag(),
+			caFlag(), jsonFlag(),
 		},
 		Action: func(c *urfave.Context) error { return runDoctor(c, e) },
 	}
@@ -89,9 +89,9 @@ func doctorAgent(c *urfave.Context) ([]doctor.Check, error) {
 	if err != nil {
 		return nil, err
 	}
-	o := doctor.AgentOptions{Server: cred.server, Token: cred.token, Software: software()}
+	o := doctor.AgentOptions{Server: cred.server, Token: cred.token, TLS: cred.tls, Software: software()}
 	o.Me = func(ctx context.Context) (string, string, error) {
-		who, err := checkToken(ctx, cred.server, cred.token)
+		who, err := checkToken(ctx, cred)
 		return who.User, who.Domain, err
 	}
 	if app := c.Args().First(); app != "" {

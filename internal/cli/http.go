@@ -2,6 +2,8 @@ package cli
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
@@ -35,7 +37,7 @@ func httpCommand(e *env) *urfave.Command {
 			&urfave.BoolFlag{Name: "no-inspect", Usage: "do not look at requests: faster, but none are listed"},
 			&urfave.StringFlag{Name: "server", EnvVars: []string{"RELAY_SERVER"}, Usage: "`URL` of the server (default: from relay login)"},
 			&urfave.StringFlag{Name: "token", EnvVars: []string{"RELAY_TOKEN"}, Usage: "the `TOKEN` (default: from relay login)"},
-			jsonFlag(), verboseFlag(),
+			caFlag(), jsonFlag(), verboseFlag(),
 		},
 		Action: func(c *urfave.Context) error { return runHTTP(c, e) },
 	}
@@ -87,7 +89,7 @@ func runHTTP(c *urfave.Context, e *env) error {
 	told := announcer{tell: p.event}
 	agent := client.New(client.Options{
 		Server: cred.server, Token: cred.token, Agent: id.Agent, Resume: id.Resume, SaveResume: id.save,
-		Software: software(), Hostname: hostname, OnEvent: told.event, Log: o.Log,
+		Software: software(), Hostname: hostname, TLS: cred.tls, OnEvent: told.event, Log: o.Log,
 	})
 	told.probe = agent.Probe
 	defer told.close()
@@ -147,11 +149,16 @@ func hintOf(addr string) string {
 	return "http:" + host + ":" + port
 }
 
-type credential struct{ server, token string }
+// credential is which server to call, with whose token.
+type credential struct {
+	server, token string
+	ca            string      // a file with roots, where the system's are not enough
+	tls           *tls.Config // made of it; nil is Go's
+}
 
 // credentials finds server and token: flag, environment, file.
 func credentials(c *urfave.Context) (credential, error) {
-	cred := credential{c.String("server"), strings.TrimSpace(c.String("token"))}
+	cred := credential{server: c.String("server"), token: strings.TrimSpace(c.String("token")), ca: c.String("ca")}
 	var err error
 	if cred.server != "" {
 		if cred.server, err = serverAddress(cred.server); err != nil {
@@ -170,6 +177,9 @@ func credentials(c *urfave.Context) (credential, error) {
 		if cred.token == "" && cred.server == f.Server {
 			cred.token = f.Token
 		}
+		if cred.ca == "" && cred.server == f.Server {
+			cred.ca = f.CA
+		}
 	}
 	if cred.server == "" {
 		return cred, usagef("no server is known: run relay login https://relay.example.com first, or set RELAY_SERVER")
@@ -177,7 +187,33 @@ func credentials(c *urfave.Context) (credential, error) {
 	if cred.token == "" {
 		return cred, usagef("no token is known for %s: run relay login %s first, or set RELAY_TOKEN", cred.server, cred.server)
 	}
-	return cred, nil
+	cred.tls, err = trust(cred.ca)
+	return cred, err
+}
+
+// caFlag names roots to trust a server by.
+func caFlag() urfave.Flag {
+	return &urfave.StringFlag{Name: "ca", EnvVars: []string{"RELAY_CA"}, Usage: "`FILE` with roots to trust the server by (PEM), beside the system's"}
+}
+
+// trust makes a TLS configuration that trusts the roots in a file as well; nil
+// without one.
+func trust(file string) (*tls.Config, error) {
+	if file == "" {
+		return nil, nil //nolint:nilnil // nil is Go's configuration
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return nil, usagef("--ca: %v", err)
+	}
+	pool, err := x509.SystemCertPool()
+	if err != nil {
+		pool = x509.NewCertPool()
+	}
+	if !pool.AppendCertsFromPEM(text) {
+		return nil, usagef("--ca: there is no certificate in %s; give roots as PEM", file)
+	}
+	return &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}, nil
 }
 
 func software() string {

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"path/filepath"
 	"strings"
 
 	urfave "github.com/urfave/cli/v2"
@@ -28,7 +29,7 @@ func loginCommand(e *env) *urfave.Command {
 			"   relay login https://relay.example.com < token.txt",
 		Flags: []urfave.Flag{
 			&urfave.StringFlag{Name: "token", EnvVars: []string{"RELAY_TOKEN"}, Usage: "the `TOKEN`"},
-			jsonFlag(),
+			caFlag(), jsonFlag(),
 		},
 		Action: func(c *urfave.Context) error { return runLogin(c, e) },
 	}
@@ -52,7 +53,16 @@ func runLogin(c *urfave.Context, e *env) error {
 			return err
 		}
 	}
-	who, err := checkToken(c.Context, addr, token)
+	cred := credential{server: addr, token: token}
+	if cred.ca = c.String("ca"); cred.ca != "" {
+		if cred.ca, err = filepath.Abs(cred.ca); err != nil {
+			return err
+		}
+	}
+	if cred.tls, err = trust(cred.ca); err != nil {
+		return err
+	}
+	who, err := checkToken(c.Context, cred)
 	if err != nil {
 		return err
 	}
@@ -60,7 +70,7 @@ func runLogin(c *urfave.Context, e *env) error {
 	if err != nil {
 		return err
 	}
-	cfg.Server, cfg.Token = addr, token
+	cfg.Server, cfg.Token, cfg.CA = addr, token, cred.ca
 	path, err := cfg.save()
 	if err != nil {
 		return err
@@ -120,13 +130,13 @@ type identity struct {
 }
 
 // checkToken asks the server whose token it is.
-func checkToken(ctx context.Context, server, token string) (identity, error) {
+func checkToken(ctx context.Context, cred credential) (identity, error) {
 	var who identity
-	if err := call(ctx, credential{server, token}, http.MethodGet, "/me", nil, &who); err != nil {
+	if err := call(ctx, cred, http.MethodGet, "/me", nil, &who); err != nil {
 		return who, err
 	}
 	if who.User == "" {
-		return who, stranger(server, http.StatusOK)
+		return who, stranger(cred.server, http.StatusOK)
 	}
 	return who, nil
 }

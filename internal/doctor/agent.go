@@ -21,6 +21,8 @@ type AgentOptions struct {
 	Server, Token string
 	// Me asks the server whose token it is; it gives the base domain.
 	Me func(ctx context.Context) (user, domain string, err error)
+	// TLS is the configuration for an https address; nil is Go's.
+	TLS *tls.Config
 	// App is the host:port of a local app to try; empty for none.
 	App      string
 	Resolver Resolver
@@ -67,14 +69,14 @@ func proxyOf(u *url.URL) *url.URL {
 func reach(ctx context.Context, u *url.URL, o AgentOptions) (bool, []Check) {
 	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
 	defer cancel()
-	tr := &http.Transport{Proxy: http.ProxyFromEnvironment, DialContext: client.DialContext, DisableKeepAlives: true}
+	tr := &http.Transport{Proxy: http.ProxyFromEnvironment, DialContext: client.DialContext, TLSClientConfig: o.TLS, DisableKeepAlives: true}
 	defer tr.CloseIdleConnections()
 	began := time.Now()
 	res, err := get(ctx, tr, u.JoinPath("/healthz"))
 	if err != nil {
 		var expired *tls.CertificateVerificationError
 		if errors.As(err, &expired) {
-			return false, []Check{fail("certificate", err.Error(), "look at the certificate on the server with relay doctor server; if it is of an authority of your own, name its roots in SSL_CERT_FILE")}
+			return false, []Check{fail("certificate", err.Error(), "look at the certificate on the server with relay doctor server; if it is of an authority of your own, name its roots with --ca")}
 		}
 		return false, []Check{fail("server", fmt.Sprintf("cannot reach %s: %v", u, client.Plainly(err)), "is the server running, the address right, and the port open in its firewall?")}
 	}
@@ -123,7 +125,7 @@ func token(ctx context.Context, o AgentOptions) Check {
 func link(ctx context.Context, o AgentOptions) Check {
 	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()
-	c := client.New(client.Options{Server: o.Server, Token: o.Token, Software: o.Software})
+	c := client.New(client.Options{Server: o.Server, Token: o.Token, TLS: o.TLS, Software: o.Software})
 	took, err := c.Try(ctx)
 	var refused *protocol.Error
 	switch {

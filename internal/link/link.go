@@ -18,6 +18,7 @@ package link
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -147,6 +148,8 @@ type DialOptions struct {
 	DialContext func(ctx context.Context, network, addr string) (net.Conn, error)
 	// Proxy picks a proxy for the upgrade request, as in http.Transport.
 	Proxy func(*http.Request) (*url.URL, error)
+	// TLS is the configuration for a wss address; nil is Go's.
+	TLS *tls.Config
 }
 
 // Dial opens a link; the agent calls it. The header of the 101 is returned.
@@ -155,6 +158,7 @@ func Dial(ctx context.Context, d DialOptions, o Options) (*Link, http.Header, er
 	dialer := websocket.Dialer{
 		NetDialContext:   aheadOf(d.DialContext),
 		Proxy:            d.Proxy,
+		TLSClientConfig:  d.TLS,
 		HandshakeTimeout: 15 * time.Second,
 		ReadBufferSize:   512, // the socket reads ahead
 		WriteBufferSize:  bufferSize,
