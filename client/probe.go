@@ -17,7 +17,8 @@ import (
 // server behind the URL says that the tunnel is live; otherwise the error says in
 // words for people what does not work yet. The app is not asked.
 func (c *Client) Probe(ctx context.Context, url string) error {
-	tr := &http.Transport{DialContext: c.o.DialContext, Proxy: c.o.Proxy, TLSClientConfig: c.o.TLS, DisableKeepAlives: true, ForceAttemptHTTP2: true}
+	// A clone: the transport adds protocols to it that a link does not speak.
+	tr := &http.Transport{DialContext: c.o.DialContext, Proxy: c.o.Proxy, TLSClientConfig: c.o.TLS.Clone(), DisableKeepAlives: true, ForceAttemptHTTP2: true}
 	defer tr.CloseIdleConnections()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, strings.TrimSuffix(url, "/")+relay.ProbePath, nil)
 	if err != nil {

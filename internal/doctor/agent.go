@@ -69,7 +69,7 @@ func proxyOf(u *url.URL) *url.URL {
 func reach(ctx context.Context, u *url.URL, o AgentOptions) (bool, []Check) {
 	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
 	defer cancel()
-	tr := &http.Transport{Proxy: http.ProxyFromEnvironment, DialContext: client.DialContext, TLSClientConfig: o.TLS, DisableKeepAlives: true}
+	tr := &http.Transport{Proxy: http.ProxyFromEnvironment, DialContext: client.DialContext, TLSClientConfig: o.TLS.Clone(), DisableKeepAlives: true}
 	defer tr.CloseIdleConnections()
 	began := time.Now()
 	res, err := get(ctx, tr, u.JoinPath("/healthz"))

@@ -9,6 +9,7 @@ package relaytest
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"io"
 	"log/slog"
@@ -33,6 +34,8 @@ type Options struct {
 	// Users are the names of the users; the first is the first user. None means
 	// alice.
 	Users []string
+	// TLS is a server that does HTTPS, with a wildcard certificate of this authority.
+	TLS *Authority
 	// Config changes the configuration before the server is made.
 	Config func(*server.Config)
 	Log    *slog.Logger
@@ -40,10 +43,12 @@ type Options struct {
 
 // World is a server with its users.
 type World struct {
-	// URL is the control host's address, Addr where the server listens.
-	URL, Addr string
+	// URL is the control host's address, Addr where the server listens, Plain where
+	// it leads to HTTPS.
+	URL, Addr, Plain string
 
 	config server.Config
+	tls    *tls.Config // trusts the server
 	tokens map[string]string
 	first  string
 
@@ -61,6 +66,12 @@ func Start(t testing.TB, o Options) *World {
 	w.config = server.Config{
 		Domain: "relay.localhost", Plain: true, HTTPAddr: "127.0.0.1:0", DataDir: t.TempDir(), FirstUser: w.first,
 		DrainFor: time.Second, Log: o.Log,
+	}
+	if o.TLS != nil {
+		cert, key := o.TLS.Issue(t, w.config.Domain, "*."+w.config.Domain)
+		w.config.Plain, w.config.HTTPSAddr, w.config.HTTP3 = false, "127.0.0.1:0", true
+		w.config.CertFiles, w.config.KeyFiles = []string{cert}, []string{key}
+		w.tls = &tls.Config{RootCAs: o.TLS.Roots, MinVersion: tls.VersionTLS12}
 	}
 	if o.Config != nil {
 		o.Config(&w.config)
@@ -120,6 +131,10 @@ func (w *World) Restart(t testing.TB) {
 	case r := <-ready:
 		w.Addr, w.URL = r.HTTPAddr, r.URL
 		w.config.HTTPAddr = r.HTTPAddr
+		if r.HTTPSAddr != "" {
+			w.Addr, w.Plain = r.HTTPSAddr, r.HTTPAddr
+			w.config.HTTPSAddr = r.HTTPSAddr
+		}
 	case err := <-stopped:
 		stop()
 		t.Fatalf("the server does not start: %v", err)
@@ -167,6 +182,9 @@ func (w *World) Agent(t testing.TB, o client.Options, s client.Spec, h http.Hand
 	t.Helper()
 	if o.Server == "" {
 		o.Server = w.URL
+	}
+	if o.TLS == nil {
+		o.TLS = w.tls
 	}
 	if o.Token == "" {
 		o.Token = w.tokens[w.first]
@@ -273,6 +291,8 @@ func (w *World) Client(t testing.TB) *http.Client {
 			return new(net.Dialer).DialContext(ctx, network, w.Addr)
 		},
 		MaxIdleConnsPerHost: 256,
+		TLSClientConfig:     w.tls.Clone(), // the transport changes it
+		ForceAttemptHTTP2:   w.tls != nil,
 	}
 	t.Cleanup(tr.CloseIdleConnections)
 	return &http.Client{Transport: tr, Timeout: patience}
