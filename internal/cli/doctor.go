@@ -3,7 +3,9 @@ package cli
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"net/http"
 	"net/netip"
 	"path/filepath"
 
@@ -93,6 +95,17 @@ func doctorAgent(c *urfave.Context) ([]doctor.Check, error) {
 	o.Me = func(ctx context.Context) (string, string, error) {
 		who, err := checkToken(ctx, cred)
 		return who.User, who.Domain, err
+	}
+	o.Certificates = func(ctx context.Context) ([]doctor.Certificate, []doctor.Quota, error) {
+		var status struct {
+			Certificates []doctor.Certificate
+			Quota        []doctor.Quota
+		}
+		err := call(ctx, cred, http.MethodGet, "/status", nil, &status)
+		if p := (*problemError)(nil); errors.As(err, &p) && p.Code == "denied" {
+			err = doctor.ErrNoAdmin
+		}
+		return status.Certificates, status.Quota, err
 	}
 	if app := c.Args().First(); app != "" {
 		if o.App, err = localAddress(app); err != nil {

@@ -21,6 +21,9 @@ type AgentOptions struct {
 	Server, Token string
 	// Me asks the server whose token it is; it gives the base domain.
 	Me func(ctx context.Context) (user, domain string, err error)
+	// Certificates asks the server for the state of its certificates, which it tells
+	// an admin only; nil where the user is none.
+	Certificates func(ctx context.Context) ([]Certificate, []Quota, error)
 	// TLS is the configuration for an https address; nil is Go's.
 	TLS *tls.Config
 	// App is the host:port of a local app to try; empty for none.
@@ -52,7 +55,11 @@ func Agent(ctx context.Context, o AgentOptions) []Check {
 	reached, way := reach(ctx, u, o)
 	checks = append(checks, way...)
 	if reached {
-		checks = append(checks, token(ctx, o), link(ctx, o))
+		t := token(ctx, o)
+		checks = append(checks, t, link(ctx, o))
+		if t.Verdict == OK && o.Certificates != nil {
+			checks = append(checks, certificates(ctx, o)...)
+		}
 	}
 	if o.App != "" {
 		checks = append(checks, app(ctx, o.App))

@@ -96,6 +96,30 @@ func TestServerBehindAProxy(t *testing.T) {
 	}
 }
 
+func TestCertificatesOfTheServer(t *testing.T) {
+	asked := func(err error, quota int, all ...Certificate) AgentOptions {
+		return AgentOptions{Certificates: func(context.Context) ([]Certificate, []Quota, error) {
+			return all, []Quota{{Zone: "relay.test", Used: quota, Limit: 50}}, err
+		}}
+	}
+	later := time.Now().Add(time.Hour)
+	for _, c := range []struct {
+		o    AgentOptions
+		want string
+	}{
+		{asked(nil, 3, Certificate{Host: "a", State: "valid"}, Certificate{Host: "b", State: "ordering"}), "certificates ok"},
+		{asked(nil, 45, Certificate{Host: "a", State: "valid"}), "certificates ok, quota warn"},
+		{asked(nil, 0, Certificate{Host: "a", State: "failed", Error: "no such name", NextTry: later}, Certificate{Host: "b", State: "valid", Error: "the authority is down"}), "certificates fail, certificates warn"},
+		{asked(nil, 0, Certificate{Host: "a", State: "expired"}), "certificates fail"},
+		{asked(ErrNoAdmin, 0), ""},
+		{asked(errors.New("broken"), 0), "certificates warn"},
+	} {
+		if got := verdicts(certificates(t.Context(), c.o)); got != c.want {
+			t.Errorf("%s, want %s", got, c.want)
+		}
+	}
+}
+
 func TestAgentAgainstAStranger(t *testing.T) {
 	web := httptest.NewServer(http.NotFoundHandler())
 	defer web.Close()
