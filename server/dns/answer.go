@@ -81,7 +81,7 @@ func (s *Server) answer(query []byte, how manner) []byte {
 func parse(query []byte) (*miekg.Msg, bool) {
 	count := func(i int) int { return int(binary.BigEndian.Uint16(query[4+2*i:])) }
 	// An IXFR has one record in its third part; EDNS and TSIG are in the fourth.
-	if count(0) != 1 || count(1) != 0 || count(2) > 1 || count(3) > 2 || !plainName(query[headerSize:]) {
+	if count(0) != 1 || count(1) != 0 || count(2) > 1 || count(3) > 2 || !plainQuestion(query[headerSize:]) {
 		return nil, false
 	}
 	q := new(miekg.Msg)
@@ -103,13 +103,14 @@ func parse(query []byte) (*miekg.Msg, bool) {
 	return q, true
 }
 
-// plainName tells whether a name stands here without compression. A question
-// that points elsewhere is a trick: it would make a long reply to a short query.
-func plainName(b []byte) bool {
+// plainQuestion tells whether a whole question stands here, its name without
+// compression. One that points elsewhere is a trick: it would make a long reply
+// to a short query.
+func plainQuestion(b []byte) bool {
 	for len(b) > 0 {
 		n := int(b[0])
 		if n == 0 {
-			return true
+			return len(b) >= 1+4 // type and class
 		}
 		if n > 63 || n >= len(b) {
 			return false
