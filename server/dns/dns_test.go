@@ -129,15 +129,16 @@ func TestZone(t *testing.T) {
 		{"_acme-challenge.relay.test.", "one"},
 		{"_acme-challenge.relay.test", "two"},
 		{"_acme-challenge.relay.test.", "one"},                   // again
+		{"_x._y.relay.test.", "three"},
 		{"_Acme-Challenge.Deep.Alice.relay.TEST.", `a"b\c;d \1`}, // escapes are not ours to read
 	} {
 		if err := s.Present(ctx, c.fqdn, c.value); err != nil {
 			t.Fatal(err)
 		}
 	}
-	// Two values and one more have changed the zone within one second.
+	// Two values and two more have changed the zone within one second.
 	const (
-		soa   = "relay.test. 60 IN SOA ns.relay.test. hostmaster.relay.test. 1800000003 7200 1800 1209600 60"
+		soa   = "relay.test. 60 IN SOA ns.relay.test. hostmaster.relay.test. 1800000004 7200 1800 1209600 60"
 		empty = "NOERROR aa"
 	)
 	nothing := []string{empty, "authority: " + soa}
@@ -189,6 +190,8 @@ func TestZone(t *testing.T) {
 		{"_acme-challenge.bob.relay.test.", miekg.TypeTXT, []string{"NXDOMAIN aa", noChallenge}},
 		{"x._acme-challenge.relay.test.", miekg.TypeA, []string{"NXDOMAIN aa", noChallenge}},
 		{"_acme-challenge.relay.test.", miekg.TypeA, []string{empty, noChallenge}},
+		{"_y.relay.test.", miekg.TypeTXT, []string{empty, noChallenge}}, // something is below it
+		{"_z._y.relay.test.", miekg.TypeTXT, []string{"NXDOMAIN aa", noChallenge}},
 		{"_acme-challenge.relay.test.", miekg.TypeTXT, []string{
 			empty,
 			`_acme-challenge.relay.test. 0 IN TXT "one"`, `_acme-challenge.relay.test. 0 IN TXT "two"`,

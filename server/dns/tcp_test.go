@@ -92,7 +92,9 @@ func TestTCPConnectionsAreBounded(t *testing.T) {
 		}
 		open = append(open, conn)
 	}
-	if _, err := dial(t, addr).Read(make([]byte, 1)); err == nil || isTimeout(err) {
+	more := dial(t, addr)
+	_, _ = more.Write(q)
+	if _, err := readReply(more); err == nil || isTimeout(err) {
 		t.Errorf("one connection more: %v, want the end", err)
 	}
 	open[0].Close()
