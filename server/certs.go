@@ -24,6 +24,9 @@ func (s *Server) openCerts(st *store.Store) (err error) {
 		// An operator who gives certificates and asks for nothing else wants no others.
 		Offline: len(c.CertFiles) > 0 && c.Email == "" && c.ACMEServer == "" && c.DNSProvider == "" && c.DNSAddr == "",
 	}
+	if s.dns != nil {
+		o.Solver = s.dns
+	}
 	for i := range c.CertFiles {
 		o.Files = append(o.Files, cert.Pair{Cert: c.CertFiles[i], Key: c.KeyFiles[i]})
 	}

@@ -171,7 +171,7 @@ func (s *Server) covers(shown, host string) bool {
 }
 
 // serveTLS serves HTTPS, HTTP/3 beside it, and on the plain door what leads there.
-func (s *Server) serveTLS(l *life, d *doors) error {
+func (s *Server) serveTLS(l *life, d *doors) {
 	srv := s.httpServer(s.edge)
 	srv.TLSConfig = s.tls
 	l.serve("serve "+d.https.Addr().String(), func() error { return serve(srv, s.edge.Listener(d.https, maxConns()), true) })
@@ -191,7 +191,6 @@ func (s *Server) serveTLS(l *life, d *doors) error {
 		l.serve("serve HTTP/3", func() error { return s.serveQUIC(l.open, h3, d.quic, l.drain) })
 	}
 	l.run("certificates", func() error { return s.certs.Run(l.ctx) })
-	return nil
 }
 
 // serve serves until Shutdown.

@@ -19,6 +19,7 @@ import (
 	"github.com/relaytunnel/relay/internal/relay"
 	"github.com/relaytunnel/relay/server/auth"
 	"github.com/relaytunnel/relay/server/cert"
+	"github.com/relaytunnel/relay/server/dns"
 	"github.com/relaytunnel/relay/server/edge"
 	"github.com/relaytunnel/relay/server/gate"
 	"github.com/relaytunnel/relay/server/registry"
@@ -38,6 +39,7 @@ type Server struct {
 	names    names
 	certs    *cert.Keeper // nil where TLS is not this server's affair
 	tls      *tls.Config  // of certs
+	dns      *dns.Server  // nil where others answer for the domain
 	public   *url.URL     // scheme, domain and port as visitors see them
 	altSvc   string       // tells visitors of HTTP/3; empty without it
 	started  time.Time
@@ -87,6 +89,9 @@ func (s *Server) Run(ctx context.Context) error {
 		return err
 	}
 
+	if err := s.openDNS(); err != nil {
+		return err
+	}
 	if !s.c.Plain {
 		if err := s.openCerts(st); err != nil {
 			return err
@@ -116,9 +121,10 @@ func (s *Server) Run(ctx context.Context) error {
 	l.run("watch agents", func() error { return s.gate.Run(l.ctx) })
 	l.run("housekeeping", func() error { s.housekeep(l.ctx); return nil })
 	l.run("systemd", func() error { return watchdog(l.ctx, s.healthy) })
-	if err := s.serve(&l, d); err != nil {
-		return err
+	if s.dns != nil {
+		l.run("serve DNS", func() error { return s.dns.Serve(l.ctx, d.dnsP, d.dns) })
 	}
+	s.serve(&l, d)
 	if s.c.OnReady != nil {
 		s.c.OnReady(s.ready(d, user.Name, token))
 	}
@@ -176,12 +182,12 @@ func (l *life) tell(part string, err error) {
 }
 
 // serve opens the doors to visitors and agents.
-func (s *Server) serve(l *life, d *doors) error {
+func (s *Server) serve(l *life, d *doors) {
 	if s.c.Plain {
 		s.servePlain(l, d)
-		return nil
+	} else {
+		s.serveTLS(l, d)
 	}
-	return s.serveTLS(l, d)
 }
 
 // servePlain serves plain HTTP: the front, and net/http behind it.
