@@ -112,8 +112,8 @@ func (k *Keeper) readAccountKey(ctx context.Context) (crypto.Signer, error) {
 // goes on with the next way to prove it, and keeps the reason to itself.
 type refusals struct {
 	mu   sync.Mutex
-	seen map[string]string // by URL of the challenge: what was wrong
-	last string
+	seen map[string]bool // URLs of the challenges
+	said []string        // what was wrong with each
 }
 
 // count is how many verifications failed; authorities limit them.
@@ -123,11 +123,11 @@ func (r *refusals) count() int {
 	return len(r.seen)
 }
 
-// reason is what the authority said last, or nothing.
+// reason is what the authority said, or nothing.
 func (r *refusals) reason() string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.last
+	return strings.Join(r.said, "; ")
 }
 
 // read looks into an answer of the authority: is it an authorization that failed?
@@ -136,6 +136,7 @@ func (r *refusals) read(body []byte) {
 		Status     string `json:"status"`
 		Challenges []struct {
 			Type  string `json:"type"`
+			Token string `json:"token"`
 			URL   string `json:"url"`
 			Error *struct {
 				Detail string `json:"detail"`
@@ -148,14 +149,18 @@ func (r *refusals) read(body []byte) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, c := range authorization.Challenges {
-		if c.Error == nil || r.seen[c.URL] != "" {
+		if c.Error == nil || r.seen[c.URL] {
 			continue
 		}
 		if r.seen == nil {
-			r.seen = make(map[string]string)
+			r.seen = make(map[string]bool)
 		}
-		r.last = fmt.Sprintf("by %s: %s", c.Type, strings.TrimSuffix(c.Error.Detail, "."))
-		r.seen[c.URL] = r.last
+		r.seen[c.URL] = true
+		why := strings.TrimSuffix(c.Error.Detail, ".")
+		if c.Token != "" { // another each time, so that one reason would look like many
+			why = strings.ReplaceAll(why, c.Token, "...")
+		}
+		r.said = append(r.said, fmt.Sprintf("by %s: %s", c.Type, why))
 	}
 }
 
@@ -225,7 +230,12 @@ func (k *Keeper) explain(name string, err error, heard *refusals) (wait time.Dur
 	}
 	var unreachable *url.Error
 	if errors.As(err, &unreachable) {
-		return 0, fmt.Errorf("the certificate authority at %s cannot be reached (%w); check the network of this server", k.o.Directory, unreachable.Err)
+		why := unreachable.Err
+		var op *net.OpError
+		if errors.As(why, &op) {
+			why = op.Err // without the port at this end, another each time
+		}
+		return 0, fmt.Errorf("the certificate authority at %s cannot be reached (%w); check the network of this server", k.o.Directory, why)
 	}
 	if refused != nil {
 		return 0, fmt.Errorf("the certificate authority refuses: %s", detail(err))

@@ -9,6 +9,7 @@ import (
 )
 
 func TestSingleNamesByTLSALPN(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, time.Hour)
 	dir := dataDir(t)
 	k := newKeeper(t, w.options(t, dir, "alice.relay.test"))
@@ -50,6 +51,7 @@ func TestSingleNamesByTLSALPN(t *testing.T) {
 }
 
 func TestSingleNamesByHTTP(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, time.Hour)
 	k := newKeeper(t, w.options(t, dataDir(t), "alice.relay.test"))
 	_ = w.https.Close() // nobody answers there

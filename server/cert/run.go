@@ -5,7 +5,9 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -166,8 +168,9 @@ func (k *Keeper) begin(ctx context.Context) error {
 			k.inHand(name, k.o.Now())
 		}
 	}
-	if !k.covered(k.o.Domain) {
-		_, _ = k.want(k.source(k.o.Domain)) // nothing has failed so far
+	name := k.source(k.o.Domain)
+	if now := k.o.Now(); !k.covered(k.o.Domain) && !valid(k.inHand(name, now), now) {
+		_, _ = k.want(name) // nothing has failed so far
 	}
 	return nil
 }
@@ -186,20 +189,14 @@ func (k *Keeper) end() {
 }
 
 // due returns the hosts, no more than room, whose order is to be made now, and
-// how long until there may be others. It forgets hosts that are held no more.
+// how long until there may be others.
 func (k *Keeper) due(now time.Time, room int) (names []string, wait time.Duration) {
+	k.forget()
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	wait = k.policy.sweep
 	for name, h := range k.hosts {
 		if h.ordering || h.looking != nil {
-			continue
-		}
-		if name != k.wildcard && !k.held(name) {
-			if h.done != nil {
-				close(h.done)
-			}
-			delete(k.hosts, name)
 			continue
 		}
 		at, needed := k.neededLocked(h, now)
@@ -216,6 +213,26 @@ func (k *Keeper) due(now time.Time, room int) (names []string, wait time.Duratio
 		}
 	}
 	return names, wait
+}
+
+// forget drops hosts that are held no more.
+func (k *Keeper) forget() {
+	k.mu.Lock()
+	names := slices.Collect(maps.Keys(k.hosts))
+	k.mu.Unlock()
+	for _, name := range names {
+		if name == k.wildcard || k.held(name) {
+			continue
+		}
+		k.mu.Lock()
+		if h := k.hosts[name]; h != nil && !h.ordering && h.looking == nil {
+			if h.done != nil {
+				close(h.done)
+			}
+			delete(k.hosts, name)
+		}
+		k.mu.Unlock()
+	}
 }
 
 // neededLocked tells whether and when an order is to be made for the host.
@@ -240,12 +257,24 @@ func (k *Keeper) neededLocked(h *host, now time.Time) (at time.Time, needed bool
 	return at, true
 }
 
-// settle writes into memory how an order ended.
+// settle writes into memory how an order ended, and logs a change.
 func (k *Keeper) settle(ctx context.Context, name string, cert *tls.Certificate, next time.Time, err error) {
+	before := k.outcome(name, cert, next, err)
+	switch {
+	case ctx.Err() != nil:
+	case err == nil:
+		k.o.Log.Info("got a certificate", "host", name, "until", cert.Leaf.NotAfter)
+	case before == nil || before.Error() != err.Error():
+		k.o.Log.Warn("no certificate", "host", name, "err", err, "next", next)
+	}
+}
+
+// outcome writes into memory how an order ended, and returns how the one before did.
+func (k *Keeper) outcome(name string, cert *tls.Certificate, next time.Time, err error) (before error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	h := k.hostLocked(name)
-	before := h.failed
+	before = h.failed
 	h.ordering = false
 	if err == nil {
 		h.wanted, h.failed, h.next = false, nil, time.Time{}
@@ -258,13 +287,7 @@ func (k *Keeper) settle(ctx context.Context, name string, cert *tls.Certificate,
 		h.done = nil
 	}
 	k.wakeUp()
-	switch { // one line for each change
-	case ctx.Err() != nil:
-	case err == nil:
-		k.o.Log.Info("got a certificate", "host", name, "until", cert.Leaf.NotAfter)
-	case before == nil || before.Error() != err.Error():
-		k.o.Log.Warn("no certificate", "host", name, "err", err, "next", next)
-	}
+	return before
 }
 
 // haveLocked takes a certificate into memory.

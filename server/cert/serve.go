@@ -121,20 +121,23 @@ func (k *Keeper) inHand(name string, now time.Time) *tls.Certificate {
 	defer cancel()
 	cert, err := k.cache.load(ctx, name)
 
+	bad := err != nil && !errors.Is(err, relay.ErrNotFound)
+
 	k.mu.Lock()
-	defer k.mu.Unlock()
-	if bad := err != nil && !errors.Is(err, relay.ErrNotFound); bad != h.unread {
-		if h.unread = bad; bad {
-			k.o.Log.Warn("a certificate in the store cannot be read", "host", name, "err", err)
-		}
-	}
+	news := bad && !h.unread
+	h.unread = bad
 	close(h.looking)
 	h.looking = nil
 	if cert != nil && h.cert == nil {
 		k.haveLocked(h, cert)
 		k.wakeUp() // it wants to be renewed some day
 	}
-	return h.cert
+	found := h.cert
+	k.mu.Unlock()
+	if news {
+		k.o.Log.Warn("a certificate in the store cannot be read; another is ordered when it is needed", "host", name, "err", err)
+	}
+	return found
 }
 
 // hostLocked returns what is known of a name, and begins to know it.

@@ -109,17 +109,16 @@ func (k *Keeper) stateLocked(h *host, now time.Time) Certificate {
 			c.State = StateExpired
 		}
 	}
-	if at, needed := k.neededLocked(h, now); needed {
-		c.NextTry = at
-	}
-	switch {
-	case h.ordering:
-		c.State = StateOrdering
-	case h.failed != nil:
+	if h.failed != nil {
 		c.Err = h.failed.Error()
-		if c.State == StateMissing {
+		if h.cert == nil {
 			c.State = StateFailed
 		}
+	}
+	if h.ordering {
+		c.State = StateOrdering
+	} else if at, needed := k.neededLocked(h, now); needed {
+		c.NextTry = at
 	}
 	return c
 }

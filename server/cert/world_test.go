@@ -1,9 +1,12 @@
 package cert_test
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/base64"
+	"encoding/json"
 	"io"
 	"log"
 	"log/slog"
@@ -52,6 +55,8 @@ type world struct {
 	roots     *x509.CertPool // of the directory's own certificate
 	issuer    *x509.CertPool
 	orders    atomic.Int64
+	mu        sync.Mutex
+	byHost    map[string]int64 // orders
 	// refuse answers requests to the authority by itself, when it is set.
 	refuse atomic.Pointer[http.HandlerFunc]
 	https  net.Listener // the port for tls-alpn-01
@@ -62,7 +67,7 @@ type world struct {
 // newWorld starts the authority; its certificates are valid for so long.
 func newWorld(t *testing.T, validity time.Duration) *world {
 	t.Helper()
-	w := &world{https: listen(t), http: listen(t), dns: newZone(t)}
+	w := &world{byHost: make(map[string]int64), https: listen(t), http: listen(t), dns: newZone(t)}
 	quiet := log.New(io.Discard, "", 0)
 	memory := db.NewMemoryStore()
 	authority := ca.New(quiet, memory, "", "ecdsa", 0, 1, map[string]ca.Profile{
@@ -71,16 +76,18 @@ func newWorld(t *testing.T, validity time.Duration) *world {
 	checks := va.New(quiet, port(w.http), port(w.https), false, w.dns.addr, memory)
 	front := wfe.New(quiet, memory, checks, authority, []string{"pebble.test"}, false, false, 1, 1)
 	handler := front.Handler()
-	server := httptest.NewTLSServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		if refuse := w.refuse.Load(); refuse != nil {
 			(*refuse)(rw, r)
 			return
 		}
-		if r.Method == http.MethodPost && strings.HasPrefix(r.URL.Path, "/order-plz") {
-			w.orders.Add(1)
+		if r.Method == http.MethodPost && r.URL.Path == "/order-plz" {
+			rw = w.count(rw, r)
 		}
 		handler.ServeHTTP(rw, r)
 	}))
+	server.Config.ErrorLog = quiet
+	server.StartTLS()
 	t.Cleanup(server.Close)
 	w.directory = server.URL + "/dir"
 	w.roots = x509.NewCertPool()
@@ -89,6 +96,51 @@ func newWorld(t *testing.T, validity time.Duration) *world {
 	w.issuer = x509.NewCertPool()
 	w.issuer.AddCert(root)
 	return w
+}
+
+// count looks into an order, which is signed and not secret, and counts it when
+// it is taken: some are refused for their nonce, and come again.
+func (w *world) count(rw http.ResponseWriter, r *http.Request) http.ResponseWriter {
+	body, err := io.ReadAll(io.LimitReader(r.Body, 1<<20))
+	if err != nil {
+		return rw
+	}
+	r.Body = io.NopCloser(bytes.NewReader(body))
+	var signed struct{ Payload string }
+	var order struct{ Identifiers []struct{ Value string } }
+	if json.Unmarshal(body, &signed) != nil {
+		return rw
+	}
+	payload, err := base64.RawURLEncoding.DecodeString(signed.Payload)
+	if err != nil || json.Unmarshal(payload, &order) != nil || len(order.Identifiers) == 0 {
+		return rw
+	}
+	return &taken{rw, func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.byHost[order.Identifiers[0].Value]++
+		w.orders.Add(1)
+	}}
+}
+
+// taken calls add when an order is answered with 201.
+type taken struct {
+	http.ResponseWriter
+	add func()
+}
+
+func (t *taken) WriteHeader(status int) {
+	if status == http.StatusCreated {
+		t.add()
+	}
+	t.ResponseWriter.WriteHeader(status)
+}
+
+// ordersOf is how often a host was ordered.
+func (w *world) ordersOf(host string) int64 {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.byHost[host]
 }
 
 // options are those of a server in this world that has the hosts.
@@ -193,6 +245,7 @@ type zone struct {
 	mu   sync.Mutex
 	txt  map[string][]string
 	was  map[string]int // how many records a name has ever had
+	mute string         // a name that does not exist
 }
 
 func newZone(t *testing.T) *zone {
@@ -215,6 +268,10 @@ func (z *zone) answer(w dns.ResponseWriter, q *dns.Msg) {
 	head := dns.RR_Header{Name: name, Rrtype: q.Question[0].Qtype, Class: dns.ClassINET}
 	switch q.Question[0].Qtype {
 	case dns.TypeA:
+		if z.muted(name) {
+			m.Rcode = dns.RcodeNameError
+			break
+		}
 		m.Answer = []dns.RR{&dns.A{Hdr: head, A: net.IPv4(127, 0, 0, 1)}}
 	case dns.TypeTXT:
 		z.mu.Lock()
@@ -224,6 +281,19 @@ func (z *zone) answer(w dns.ResponseWriter, q *dns.Msg) {
 		z.mu.Unlock()
 	}
 	_ = w.WriteMsg(m)
+}
+
+// silence makes a name that does not exist.
+func (z *zone) silence(fqdn string) {
+	z.mu.Lock()
+	defer z.mu.Unlock()
+	z.mute = fqdn
+}
+
+func (z *zone) muted(fqdn string) bool {
+	z.mu.Lock()
+	defer z.mu.Unlock()
+	return strings.EqualFold(fqdn, z.mute)
 }
 
 // Present and CleanUp make the zone a solver.
