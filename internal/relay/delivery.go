@@ -75,8 +75,9 @@ type Attempt struct {
 
 // A Result is how one try ended.
 type Result struct {
-	// Offline: the agent was away, or went away before an answer came.
-	Offline bool
+	// Offline: the agent was away, or went away before an answer came. Unsent:
+	// nothing of the event had left by then.
+	Offline, Unsent bool
 	// Status of the app's answer; 0 when there was none.
 	Status int
 	// RetryAfter is how long the app wants to be left alone.
@@ -114,6 +115,9 @@ func (d Delivery) After(r Result, schedule []Duration, now time.Time, random flo
 	case r.OK():
 		d.State, d.Reason = DeliveryDelivered, ""
 		return d
+	case r.Unsent:
+		d.Lost-- // not even that
+		return d.lose()
 	case r.Offline && d.Lost < maxLost:
 		return d.lose()
 	case r.Final():

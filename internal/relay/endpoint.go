@@ -90,8 +90,8 @@ type Settings struct {
 	// that has no name, as JSON of a signature.Scheme, and comes before it.
 	Provider string          `json:"provider,omitempty"`
 	Scheme   json.RawMessage `json:"scheme,omitempty"`
-	// Verify is what happens to wrong signatures; default enforce, when there is
-	// a Provider or a Scheme with secrets.
+	// Verify is what happens to wrong signatures; default enforce, when there are
+	// secrets or one is awaited, and else nobody looks.
 	Verify VerifyMode `json:"verify,omitempty"`
 	// NoHandshake lets the sender's first request through to the app.
 	NoHandshake bool `json:"no_handshake,omitempty"`
@@ -149,7 +149,6 @@ func (s Settings) Defaults() Settings {
 	or(&s.MaxBody, 25<<20) // the most that GitHub sends
 	or(&s.InFlight, 8)
 	or(&s.Timeout, Duration(30*time.Second))
-	or(&s.Verify, VerifyEnforce)
 	or(&s.Keep.Age, Duration(7*24*time.Hour))
 	or(&s.Keep.Count, 10_000)
 	or(&s.Keep.Bytes, 1<<30)
@@ -169,8 +168,17 @@ func or[T comparable](field *T, value T) {
 // Strict tells whether deliveries keep the order of arrival whatever happens.
 func (s Settings) Strict() bool { return s.InFlight == 1 }
 
-// Verifies tells whether a sender is named whose signatures count.
-func (s Settings) Verifies() bool { return s.Provider != "" || len(s.Scheme) > 0 }
+// Verifies returns what happens to wrong signatures; empty when nobody looks.
+func (e Endpoint) Verifies() VerifyMode {
+	s := e.Settings
+	switch {
+	case s.Provider == "" && len(s.Scheme) == 0:
+		return ""
+	case s.Verify == "" && (len(e.Secrets.Signing) > 0 || s.AwaitSecret):
+		return VerifyEnforce
+	}
+	return s.Verify
+}
 
 // Check finds what can never be right, in words for whoever wrote it
 // (ErrInvalid). It does not know the providers.

@@ -88,3 +88,16 @@ type Filter struct {
 	Newest     bool   // the newest first, else the oldest
 	Limit      int    // 0: no limit
 }
+
+// Usage is what an endpoint keeps: all of it, and what of that is not delivered
+// yet.
+type Usage struct {
+	Events, Pending     int
+	Bytes, PendingBytes int64
+}
+
+// Purged is what one step of a purge did.
+type Purged struct {
+	Events  int // how many it removed
+	Pending int // how many of them had not been delivered
+}

@@ -209,6 +209,15 @@ func (s *Store) Event(ctx context.Context, id string) (relay.Event, error) {
 	return e, nil
 }
 
+// EventBytes tells how much memory Event takes for an event (ErrNotFound).
+func (s *Store) EventBytes(ctx context.Context, id string) (int64, error) {
+	var n int64
+	if err := s.reader.QueryRowContext(ctx, `select bytes from events where id = $1`, id).Scan(&n); err != nil {
+		return 0, fmt.Errorf("event %q: %w", id, kind(err))
+	}
+	return n, nil
+}
+
 // Events lists events without header and body.
 func (s *Store) Events(ctx context.Context, f relay.Filter) ([]relay.Event, error) {
 	where, args := conditions(f)
