@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/relaytunnel/relay/internal/relay"
@@ -151,21 +152,23 @@ func (s *Store) remove(ctx context.Context, victims []victim) (relay.Purged, err
 // to the file system; call it until there is no more. A little stays, because
 // what comes next would take it again.
 func (s *Store) FreeDisk(ctx context.Context) (more bool, err error) {
+	n := 0
 	err = s.write(ctx, func(tx *sql.Tx) error {
-		var free int
-		if err := tx.QueryRow(`pragma freelist_count`).Scan(&free); err != nil {
+		if err := tx.QueryRow(`pragma freelist_count`).Scan(&n); err != nil {
 			return err
 		}
-		if free <= sparePages {
+		if n -= sparePages; n <= 0 {
 			return nil
 		}
-		n := min(free-sparePages, freePages)
-		more = free-sparePages > freePages
-		_, err := tx.Exec(fmt.Sprintf(`pragma incremental_vacuum(%d)`, n))
+		_, err := tx.Exec(`pragma incremental_vacuum(` + strconv.Itoa(min(n, freePages)) + `)`)
 		return err
 	})
+	if err == nil && n > 0 && n <= freePages {
+		// The file becomes shorter when the log is written back into it.
+		_, err = s.writer.ExecContext(ctx, `pragma wal_checkpoint(passive)`)
+	}
 	if err != nil {
 		return false, fmt.Errorf("free disk: %w", err)
 	}
-	return more, nil
+	return n > freePages, nil
 }

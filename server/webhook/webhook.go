@@ -251,6 +251,9 @@ func (b *Inbox) Run(ctx context.Context) error {
 	defer stop()
 	if err := b.begin(ctx); err != nil {
 		b.end()
+		if ctx.Err() != nil {
+			return nil // it was to end before it had begun
+		}
 		return err
 	}
 	var keeping sync.WaitGroup

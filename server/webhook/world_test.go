@@ -47,6 +47,8 @@ type world struct {
 	app  func(*http.Request) (*http.Response, error)
 	got  []seen
 	came chan seen // each request to the app
+
+	handled chan struct{} // each request to the inbox, when its handler returns
 }
 
 // seen is a request that the app got.
@@ -61,6 +63,7 @@ func newWorld(t *testing.T) *world {
 	w := &world{
 		t: t, dir: t.TempDir(), now: time.Date(2026, 11, 25, 12, 0, 0, 0, time.UTC),
 		app: answers(200, "fine"), came: make(chan seen, 10_000), changes: make(chan struct{}, 1),
+		handled: make(chan struct{}, 10_000),
 	}
 	w.open()
 	user, err := w.store.AddUser(t.Context(), "ann", false)
@@ -110,6 +113,7 @@ func (w *world) start() {
 	w.stop, w.stopped = stop, make(chan error, 1)
 	go func() { w.stopped <- w.inbox.Run(ctx) }()
 	w.http = httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		defer func() { w.handled <- struct{}{} }()
 		name, _, _ := strings.Cut(r.Host, ".")
 		live := http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) { fmt.Fprint(rw, "live") })
 		h, ok := w.inbox.Handler(relay.Name(name), live)
