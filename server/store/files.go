@@ -102,3 +102,18 @@ func explain(err error, path string) error {
 	}
 	return fmt.Errorf("%s is not a whole database; restore it from a backup, or move it away to begin with an empty one (%w)", path, err)
 }
+
+// reclaimable brings a database that an older version has made into the form
+// whose unused pages can be given back one by one (FreeDisk). That writes the file
+// anew, which such a database, without events, takes a moment for. Where it cannot
+// be done just now, for want of space or because another process works on it, the
+// database is as good as before, and the next start tries again.
+func reclaimable(ctx context.Context, db *sql.DB) {
+	const incremental = 2
+	var mode int
+	if err := db.QueryRowContext(ctx, `pragma auto_vacuum`).Scan(&mode); err != nil || mode == incremental {
+		return
+	}
+	_, _ = db.ExecContext(ctx, `pragma auto_vacuum = incremental`)
+	_, _ = db.ExecContext(ctx, `vacuum`)
+}

@@ -72,7 +72,11 @@ func Open(ctx context.Context, dir string) (*Store, error) {
 		jobs: make(chan *job),
 		quit: make(chan struct{}),
 	}
-	if s.writer, err = openPool(path, 1, "journal_mode(wal)", "synchronous(full)", "secure_delete(on)"); err != nil {
+	// auto_vacuum comes first: it counts only while the file is empty, and the
+	// journal mode writes to it. See reclaimable. The log is cut back to 16 MiB
+	// after a burst.
+	if s.writer, err = openPool(path, 1, "auto_vacuum(incremental)", "journal_mode(wal)", "synchronous(full)", "secure_delete(on)",
+		"journal_size_limit(16777216)"); err != nil {
 		return nil, fmt.Errorf("open store: %w", err)
 	}
 	if s.reader, err = openPool(path, readers, "query_only(on)"); err != nil {
@@ -90,6 +94,7 @@ func (s *Store) prepare(ctx context.Context, path string) error {
 	if err := checkDatabase(ctx, s.writer, path); err != nil {
 		return explain(err, path)
 	}
+	reclaimable(ctx, s.writer)
 	if err := migrate(ctx, s.writer, path); err != nil {
 		return explain(err, path)
 	}
