@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"net/http"
 	"net/netip"
 	"strings"
 	"time"
@@ -18,7 +19,9 @@ const justHere = 30 * time.Second
 // resolve is the routing table: where a host leads. host is canonical.
 func (s *Server) resolve(host string) edge.Target {
 	if t, ok := s.registry.Find(host); ok {
-		return target(t)
+		to := target(t)
+		to.Inbox = s.inboxOf(relay.Name(t.Name))
+		return to
 	}
 	if host == s.c.Domain || isAddress(host) {
 		return edge.Target{Handler: s.control}
@@ -30,7 +33,20 @@ func (s *Server) resolve(host string) edge.Target {
 	ago, ok := s.registry.Left(host)
 	// After a start all agents were here a moment ago, as far as they know.
 	wait := ok && ago < justHere || time.Since(s.started) < justHere
-	return edge.Target{Known: true, Wait: wait}
+	return edge.Target{Known: true, Wait: wait, Inbox: s.inboxOf(relay.Name(label))}
+}
+
+// inboxOf is what stands before a name's tunnel; nil without an inbox.
+func (s *Server) inboxOf(name relay.Name) func(http.Handler) http.Handler {
+	if _, ok := s.inbox.Handler(name, nil); !ok {
+		return nil
+	}
+	return func(live http.Handler) http.Handler {
+		if h, ok := s.inbox.Handler(name, live); ok {
+			return h
+		}
+		return live // its settings have changed this moment
+	}
 }
 
 // await waits for a host to come live.

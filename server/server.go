@@ -24,6 +24,7 @@ import (
 	"github.com/relaytunnel/relay/server/gate"
 	"github.com/relaytunnel/relay/server/registry"
 	"github.com/relaytunnel/relay/server/store"
+	"github.com/relaytunnel/relay/server/webhook"
 )
 
 // Server is a relay server. Make it with New, let it live with Run.
@@ -35,6 +36,7 @@ type Server struct {
 	registry registry.Registry
 	gate     *gate.Gate
 	edge     *edge.Edge
+	inbox    *webhook.Inbox
 	control  http.Handler
 	names    names
 	certs    *cert.Keeper // nil where TLS is not this server's affair
@@ -89,6 +91,9 @@ func (s *Server) Run(ctx context.Context) error {
 		return err
 	}
 
+	if err := s.openInbox(ctx, st); err != nil {
+		return err
+	}
 	if err := s.openDNS(); err != nil {
 		return err
 	}
@@ -124,6 +129,10 @@ func (s *Server) Run(ctx context.Context) error {
 	if s.dns != nil {
 		l.run("serve DNS", func() error { return s.dns.Serve(l.ctx, d.dnsP, d.dns) })
 	}
+	delivering, endInbox := context.WithCancel(l.ctx)
+	defer endInbox()
+	inboxEnded := make(chan struct{})
+	l.run("deliver", func() error { defer close(inboxEnded); return s.inbox.Run(delivering) })
 	s.serve(&l, d)
 	if s.c.OnReady != nil {
 		s.c.OnReady(s.ready(d, user.Name, token))
@@ -141,6 +150,8 @@ func (s *Server) Run(ctx context.Context) error {
 	defer late.Stop()
 	l.shut()
 	l.doors.Wait()
+	endInbox()
+	<-inboxEnded
 	s.gate.Close()
 	return err
 }

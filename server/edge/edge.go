@@ -51,6 +51,9 @@ type Target struct {
 	Handler http.Handler
 	// Tunnel is set when an agent serves the host just now.
 	Tunnel Tunnel
+	// Inbox stands before the tunnel: it gets the request and, to pass on what is not
+	// its own, the way to the app. nil where there is none.
+	Inbox func(live http.Handler) http.Handler
 	// HostHeader replaces the Host that the service sees, when set.
 	HostHeader string
 	// Known tells that somebody holds the host though no agent is there.
@@ -138,6 +141,16 @@ func (e *Edge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	if c.target == relay.ProbePath && (t.Known || t.Tunnel != nil) {
 		c.probe(t)
+		return
+	}
+	if t.Inbox != nil {
+		r.Host = c.hostport
+		w.Header()[idHeader] = []string{c.id}
+		t.Inbox(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			c.w, c.r = w, r
+			c.prepare()
+			c.forward(t)
+		})).ServeHTTP(w, r)
 		return
 	}
 	c.prepare()

@@ -268,8 +268,8 @@ func (c *call) outgoing(ctx context.Context, t Target, body io.ReadCloser) *http
 
 // interim passes a 103 on.
 func (c *call) interim(status int, h http.Header) error {
-	if c.r.ProtoMajor == 1 && c.r.ProtoMinor == 0 {
-		return nil // HTTP/1.0 knows no interim answers
+	if c.w == nil || c.r.ProtoMajor == 1 && c.r.ProtoMinor == 0 {
+		return nil // nobody to tell, or HTTP/1.0, which knows no interim answers
 	}
 	dst := c.w.Header()
 	old := dst.Clone()

@@ -218,10 +218,14 @@ func (c *frontConn) hand(ahead []byte) {
 	}
 }
 
-// carries tells whether a host has a live tunnel.
+// carries tells whether a host has a live tunnel, with nothing before it.
 func (e *Edge) carries(host string) bool {
 	canonical, err := canonicalHost(host)
-	return err == nil && e.o.Resolve(canonical).Tunnel != nil
+	if err != nil {
+		return false
+	}
+	t := e.o.Resolve(canonical)
+	return t.Tunnel != nil && t.Inbox == nil
 }
 
 // answer runs one request. keep tells whether the connection may serve another;

@@ -16,16 +16,7 @@ const idHeader = "Relay-Request-Id"
 // prepare makes the request's header ready for the app, in place.
 func (c *call) prepare() {
 	h := c.r.Header
-	peer := peerAddr(c.r)
-	trusted := c.trusts(peer)
-	c.client, c.proto = peer, "http"
-	if c.r.TLS != nil {
-		c.proto = "https"
-	}
-	var before []string // the hops that a trusted proxy told of
-	if trusted {
-		before = c.believe(h, peer)
-	}
+	before := c.identify()
 	dropForged(h)
 	up := upgradeOf(c.r)
 	dropHopByHop(h)
@@ -33,7 +24,26 @@ func (c *call) prepare() {
 		h["Connection"] = []string{"Upgrade"}
 		h["Upgrade"] = []string{up}
 	}
+	c.tell(before)
+}
 
+// identify finds out who the visitor is. before are the hops that a trusted proxy
+// told of.
+func (c *call) identify() (before []string) {
+	peer := peerAddr(c.r)
+	c.client, c.proto = peer, "http"
+	if c.r.TLS != nil {
+		c.proto = "https"
+	}
+	if c.trusts(peer) {
+		return c.believe(c.r.Header, peer)
+	}
+	return nil
+}
+
+// tell tells the app who the visitor is.
+func (c *call) tell(before []string) {
+	h := c.r.Header
 	client := c.client.String()
 	h["X-Forwarded-For"] = []string{strings.Join(append(before, client), ", ")}
 	if len(before) == 0 {
@@ -97,11 +107,7 @@ func peerAddr(r *http.Request) netip.Addr {
 // trusted proxy says.
 func (e *Edge) ClientAddr(r *http.Request) netip.Addr {
 	c := call{edge: e, r: r}
-	peer := peerAddr(r)
-	c.client = peer
-	if c.trusts(peer) {
-		c.believe(r.Header, peer)
-	}
+	c.identify()
 	return c.client
 }
 

@@ -1,0 +1,34 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"net/http"
+
+	"github.com/relaytunnel/relay/internal/http1"
+	"github.com/relaytunnel/relay/internal/relay"
+	"github.com/relaytunnel/relay/server/edge"
+	"github.com/relaytunnel/relay/server/store"
+	"github.com/relaytunnel/relay/server/webhook"
+)
+
+// openInbox makes the inbox of all endpoints and reads them.
+func (s *Server) openInbox(ctx context.Context, st *store.Store) error {
+	s.inbox = webhook.New(webhook.Options{
+		Store: st, Forward: s.forwardEvent, Watch: s.registry.Watch, Log: s.log,
+		Live:     func(name relay.Name) bool { _, ok := s.registry.Find(s.hostOf(name)); return ok },
+		Visitor:  func(r *http.Request) webhook.Visitor { return webhook.Visitor(s.edge.Visitor(r)) },
+		DrainFor: s.c.DrainFor,
+	})
+	return s.inbox.Load(ctx)
+}
+
+// forwardEvent carries a kept request the way of all others.
+func (s *Server) forwardEvent(ctx context.Context, name relay.Name, v webhook.Visitor, req *http.Request) (*http.Response, error) {
+	res, err := s.edge.Carry(ctx, s.hostOf(name), edge.Visitor(v), req)
+	var unsent *http1.DialError
+	if errors.Is(err, relay.ErrOffline) && (errors.As(err, &unsent) || errors.Is(err, edge.ErrNoTunnel)) {
+		err = errors.Join(err, webhook.ErrUnsent)
+	}
+	return res, err
+}
