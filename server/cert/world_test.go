@@ -65,14 +65,26 @@ type world struct {
 // newWorld starts the authority; its certificates are valid for so long.
 func newWorld(t *testing.T, validity time.Duration) *world {
 	t.Helper()
+	return newWorldFor(t, validity, false)
+}
+
+// The account at an authority that wants one.
+const bindingID, bindingKey = "kid-1", "zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W"
+
+// newWorldFor starts an authority that may want an external account binding.
+func newWorldFor(t *testing.T, validity time.Duration, binding bool) *world {
+	t.Helper()
 	w := &world{byHost: make(map[string]int64), https: listen(t), http: listen(t), dns: newZone(t)}
 	quiet := log.New(io.Discard, "", 0)
 	memory := db.NewMemoryStore()
+	if err := memory.AddExternalAccountKeyByID(bindingID, bindingKey); err != nil {
+		t.Fatal(err)
+	}
 	authority := ca.New(quiet, memory, "", "ecdsa", 0, 1, map[string]ca.Profile{
 		"default": {ValidityPeriod: uint64(validity / time.Second)},
 	})
 	checks := va.New(quiet, port(w.http), port(w.https), false, w.dns.addr, memory)
-	front := wfe.New(quiet, memory, checks, authority, []string{"pebble.test"}, false, false, 1, 1)
+	front := wfe.New(quiet, memory, checks, authority, []string{"pebble.test"}, false, binding, 1, 1)
 	handler := front.Handler()
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		if refuse := w.refuse.Load(); refuse != nil {
