@@ -102,7 +102,6 @@ var outsiders = map[string][]string{
 	"github.com/mattn/go-isatty":          {"internal/cli"},
 	"golang.org/x/term":                   {"internal/cli"},
 	"golang.org/x/net/http/httpguts":      {"internal/http1", "server/edge", "client/forward"},
-	"golang.org/x/net/publicsuffix":       {"server/cert"},
 	"golang.org/x/net/http2":              {"internal/http1", "server", "server/edge", "client/forward"},
 	"golang.org/x/sync/errgroup":          {"server", "client", "internal/cli"},
 	"golang.org/x/sys":                    {"internal/link", "server/store", "internal/cli"},
