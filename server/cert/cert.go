@@ -55,7 +55,8 @@ type Options struct {
 
 	// Files are the operator's own certificates.
 	Files []Pair
-	// Offline is for servers that use nothing but Files: nothing is ordered.
+	// Offline is for servers that use nothing but Files: nothing is ordered, and
+	// Store may be nil.
 	Offline bool
 
 	// Directory is the URL of the ACME directory; empty is Let's Encrypt.

@@ -108,7 +108,7 @@ func TestFilesAreReadAgain(t *testing.T) {
 	p := pair(t.TempDir(), "own")
 	writePair(t, p, time.Hour, domain)
 	o := w.options(t, dataDir(t))
-	o.Files, o.Offline = []cert.Pair{p}, true
+	o.Files, o.Offline, o.Store = []cert.Pair{p}, true, nil
 	var lines lockedBuffer
 	o.Log = slog.New(slog.NewTextHandler(&lines, nil))
 	k := newKeeper(t, o)
@@ -179,7 +179,7 @@ func TestHandshakesAreModern(t *testing.T) {
 	p := pair(t.TempDir(), "own")
 	writePair(t, p, time.Hour, domain)
 	o := w.options(t, dataDir(t))
-	o.Files, o.Offline = []cert.Pair{p}, true
+	o.Files, o.Offline, o.Store = []cert.Pair{p}, true, nil
 	k := newKeeper(t, o)
 	w.serveTLS(t, k)
 	dial := func(c *tls.Config) (tls.ConnectionState, error) {

@@ -7,12 +7,14 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"runtime"
+	"strings"
 	"sync/atomic"
 	"time"
 
 	"golang.org/x/crypto/acme"
 	"golang.org/x/crypto/acme/autocert"
 
+	"github.com/relaytunnel/relay/internal/relay"
 	"github.com/relaytunnel/relay/server/store"
 )
 
@@ -41,7 +43,7 @@ func (k *Keeper) obtain(ctx context.Context, name string) (_ *tls.Certificate, n
 	}
 	now := k.o.Now()
 	if wait := before.Next.Sub(now); wait > 0 && wait <= week { // longer: the clock was wrong then
-		return nil, before.Next, errors.New(before.Error)
+		return nil, before.Next, remembered(before)
 	}
 	if old == nil {
 		if until, err := k.room(ctx, name, now); err != nil {
@@ -74,6 +76,14 @@ func (k *Keeper) obtain(ctx context.Context, name string) (_ *tls.Certificate, n
 		try.Next = until
 	}
 	return nil, try.Next, errors.Join(err, k.o.Store.SetCertTry(ctx, try))
+}
+
+// remembered is the error of an earlier try, with the kind that it had.
+func remembered(t store.CertTry) error {
+	if rest, ok := strings.CutPrefix(t.Error, relay.ErrLimit.Error()); ok {
+		return fmt.Errorf("%w%s", relay.ErrLimit, rest)
+	}
+	return errors.New(t.Error)
 }
 
 // pause is how long to wait after so many failures in a row.

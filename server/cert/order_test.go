@@ -2,10 +2,12 @@ package cert_test
 
 import (
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/relaytunnel/relay/internal/relay"
+	"github.com/relaytunnel/relay/server/cert"
 )
 
 func TestSingleNamesByTLSALPN(t *testing.T) {
@@ -62,5 +64,32 @@ func TestSingleNamesByHTTP(t *testing.T) {
 	}
 	if c, err := k.TLSConfig().GetCertificate(hello("alice.relay.test")); c == nil || err != nil {
 		t.Errorf("no certificate: %v", err)
+	}
+}
+
+func TestAnAuthorityThatWantsAnAccount(t *testing.T) {
+	t.Parallel()
+	for name, binding := range map[string]cert.Binding{"without": {}, "with": {KeyID: bindingID, Key: bindingKey}} {
+		for _, wildcard := range []bool{false, true} {
+			w := newWorldFor(t, time.Hour, true)
+			o := w.options(t, dataDir(t))
+			o.Binding = binding
+			if wildcard {
+				o.Solver = w.dns
+			}
+			k := newKeeper(t, o)
+			w.serveTLS(t, k)
+			run(t, k)
+			switch err := prepare(t, k, domain); {
+			case name == "with" && err != nil:
+				t.Errorf("with an account, wildcard %v: %v", wildcard, err)
+			case name == "without" && (err == nil || !strings.Contains(err.Error(), "refuses")):
+				t.Errorf("without an account, wildcard %v: %v", wildcard, err)
+			}
+		}
+	}
+	_, err := cert.New(cert.Options{Domain: domain, Offline: true, Binding: cert.Binding{KeyID: "a", Key: "not base64!"}})
+	if err == nil || !strings.Contains(err.Error(), "external account binding") {
+		t.Errorf("a damaged key: %v", err)
 	}
 }

@@ -46,6 +46,30 @@ func TestRenewalBeforeTheEnd(t *testing.T) {
 	}
 }
 
+// autocert renews by itself what it has ordered, without the lock and the counts.
+func TestNobodyElseRenews(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 4*time.Second)
+	o := w.options(t, dataDir(t))
+	k := newKeeper(t, o)
+	w.serveTLS(t, k)
+	run(t, k)
+	if err := prepare(t, k, domain); err != nil {
+		t.Fatal(err)
+	}
+	issued := func() (n int64) {
+		orders, err := o.Store.CertOrders(t.Context(), w.directory, time.Time{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return int64(len(orders))
+	}
+	eventually(t, "third renewal", func() bool { return issued() >= 4 })
+	if n := w.orders.Load(); n > issued()+1 { // one may be under way
+		t.Errorf("%d orders were made, %d of them by the Keeper", n, issued())
+	}
+}
+
 func TestARenewalThatFailsKeepsTheOldOne(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 6*time.Second)

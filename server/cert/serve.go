@@ -49,6 +49,9 @@ func (k *Keeper) TLSConfig() *tls.Config {
 // HTTPHandler answers http-01 and gives all other requests to fallback. It
 // belongs on port 80.
 func (k *Keeper) HTTPHandler(fallback http.Handler) http.Handler {
+	if k.o.Offline {
+		return fallback
+	}
 	return k.answers.HTTPHandler(fallback)
 }
 
@@ -87,7 +90,7 @@ func (k *Keeper) certificate(hello *tls.ClientHelloInfo) (*tls.Certificate, erro
 // tls-alpn-01. Only held hosts are looked up, and a look costs less than the
 // handshake did.
 func (k *Keeper) answer(hello *tls.ClientHelloInfo, host string) (*tls.Certificate, error) {
-	if len(hello.SupportedProtos) != 1 || !k.held(host) {
+	if len(hello.SupportedProtos) != 1 || k.o.Offline || !k.held(host) {
 		return nil, nil
 	}
 	cert, err := k.answers.GetCertificate(hello)
@@ -100,6 +103,9 @@ func (k *Keeper) answer(hello *tls.ClientHelloInfo, host string) (*tls.Certifica
 // inHand is the certificate of that name in memory or, for names that are not
 // there, in the store. Nil: there is none.
 func (k *Keeper) inHand(name string, now time.Time) *tls.Certificate {
+	if k.o.Offline {
+		return nil
+	}
 	k.mu.Lock()
 	h := k.hostLocked(name)
 	for h.looking != nil {

@@ -16,7 +16,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -26,7 +25,6 @@ import (
 	"github.com/letsencrypt/pebble/v2/db"
 	"github.com/letsencrypt/pebble/v2/va"
 	"github.com/letsencrypt/pebble/v2/wfe"
-	"github.com/miekg/dns"
 	"go.uber.org/goleak"
 
 	"github.com/relaytunnel/relay/server/cert"
@@ -67,14 +65,26 @@ type world struct {
 // newWorld starts the authority; its certificates are valid for so long.
 func newWorld(t *testing.T, validity time.Duration) *world {
 	t.Helper()
+	return newWorldFor(t, validity, false)
+}
+
+// The account at an authority that wants one.
+const bindingID, bindingKey = "kid-1", "zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W"
+
+// newWorldFor starts an authority that may want an external account binding.
+func newWorldFor(t *testing.T, validity time.Duration, binding bool) *world {
+	t.Helper()
 	w := &world{byHost: make(map[string]int64), https: listen(t), http: listen(t), dns: newZone(t)}
 	quiet := log.New(io.Discard, "", 0)
 	memory := db.NewMemoryStore()
+	if err := memory.AddExternalAccountKeyByID(bindingID, bindingKey); err != nil {
+		t.Fatal(err)
+	}
 	authority := ca.New(quiet, memory, "", "ecdsa", 0, 1, map[string]ca.Profile{
 		"default": {ValidityPeriod: uint64(validity / time.Second)},
 	})
 	checks := va.New(quiet, port(w.http), port(w.https), false, w.dns.addr, memory)
-	front := wfe.New(quiet, memory, checks, authority, []string{"pebble.test"}, false, false, 1, 1)
+	front := wfe.New(quiet, memory, checks, authority, []string{"pebble.test"}, false, binding, 1, 1)
 	handler := front.Handler()
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		if refuse := w.refuse.Load(); refuse != nil {
@@ -237,86 +247,5 @@ func listen(t *testing.T) net.Listener {
 }
 
 func port(l net.Listener) int { return l.Addr().(*net.TCPAddr).Port }
-
-// A zone is the DNS of the world: every name has the address 127.0.0.1, and TXT
-// records are what has been put there.
-type zone struct {
-	addr string
-	mu   sync.Mutex
-	txt  map[string][]string
-	was  map[string]int // how many records a name has ever had
-	mute string         // a name that does not exist
-}
-
-func newZone(t *testing.T) *zone {
-	t.Helper()
-	z := &zone{txt: make(map[string][]string), was: make(map[string]int)}
-	l := listen(t)
-	z.addr = l.Addr().String()
-	started := make(chan struct{})
-	s := &dns.Server{Listener: l, Handler: dns.HandlerFunc(z.answer), NotifyStartedFunc: func() { close(started) }}
-	ended := make(chan struct{})
-	go func() { defer close(ended); _ = s.ActivateAndServe() }()
-	<-started
-	t.Cleanup(func() { _ = s.Shutdown(); <-ended })
-	return z
-}
-
-func (z *zone) answer(w dns.ResponseWriter, q *dns.Msg) {
-	m := new(dns.Msg).SetReply(q)
-	name := q.Question[0].Name
-	head := dns.RR_Header{Name: name, Rrtype: q.Question[0].Qtype, Class: dns.ClassINET}
-	switch q.Question[0].Qtype {
-	case dns.TypeA:
-		if z.muted(name) {
-			m.Rcode = dns.RcodeNameError
-			break
-		}
-		m.Answer = []dns.RR{&dns.A{Hdr: head, A: net.IPv4(127, 0, 0, 1)}}
-	case dns.TypeTXT:
-		z.mu.Lock()
-		for _, v := range z.txt[strings.ToLower(name)] {
-			m.Answer = append(m.Answer, &dns.TXT{Hdr: head, Txt: []string{v}})
-		}
-		z.mu.Unlock()
-	}
-	_ = w.WriteMsg(m)
-}
-
-// silence makes a name that does not exist.
-func (z *zone) silence(fqdn string) {
-	z.mu.Lock()
-	defer z.mu.Unlock()
-	z.mute = fqdn
-}
-
-func (z *zone) muted(fqdn string) bool {
-	z.mu.Lock()
-	defer z.mu.Unlock()
-	return strings.EqualFold(fqdn, z.mute)
-}
-
-// Present and CleanUp make the zone a solver.
-func (z *zone) Present(_ context.Context, fqdn, value string) error {
-	z.mu.Lock()
-	defer z.mu.Unlock()
-	z.txt[fqdn] = append(z.txt[fqdn], value)
-	z.was[fqdn]++
-	return nil
-}
-
-func (z *zone) CleanUp(_ context.Context, fqdn, value string) error {
-	z.mu.Lock()
-	defer z.mu.Unlock()
-	z.txt[fqdn] = slices.DeleteFunc(z.txt[fqdn], func(v string) bool { return v == value })
-	return nil
-}
-
-// left is how many records are there now, and how many there have been.
-func (z *zone) left(fqdn string) (now, ever int) {
-	z.mu.Lock()
-	defer z.mu.Unlock()
-	return len(z.txt[fqdn]), z.was[fqdn]
-}
 
 func dataDir(t *testing.T) string { return filepath.Join(t.TempDir(), "data") }
