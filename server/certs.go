@@ -27,6 +27,11 @@ func (s *Server) openCerts(st *store.Store) (err error) {
 	if s.dns != nil {
 		o.Solver = s.dns
 	}
+	if c.DNSProvider != "" {
+		if o.Solver, err = cert.NewSolver(c.DNSProvider, os.Getenv); err != nil {
+			return fmt.Errorf("--dns-provider: %w", err)
+		}
+	}
 	for i := range c.CertFiles {
 		o.Files = append(o.Files, cert.Pair{Cert: c.CertFiles[i], Key: c.KeyFiles[i]})
 	}

@@ -122,6 +122,9 @@ func (c *Config) Validate() error {
 			return fmt.Errorf("--dns-addr %s: give an address like :53", c.DNSAddr)
 		}
 	}
+	if c.DNSAddr != "" && c.DNSProvider != "" {
+		return errors.New("--dns and --dns-provider: leave one out; either proves that the domain is yours")
+	}
 	if len(c.CertFiles) != len(c.KeyFiles) {
 		return fmt.Errorf("%d times --tls-cert and %d times --tls-key: give one key for each certificate, in the same order", len(c.CertFiles), len(c.KeyFiles))
 	}
