@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"strings"
 	"time"
 
 	"github.com/relaytunnel/relay/internal/relay"
@@ -66,8 +65,8 @@ func (s *Server) certified(host string) bool {
 	if host == s.c.Domain {
 		return true
 	}
-	label, domain, _ := strings.Cut(host, ".")
-	return domain == s.c.Domain && s.names.held(relay.Name(label))
+	_, ok := s.nameOf(host)
+	return ok
 }
 
 // certifyWithin is how long a bind waits for a certificate that is ordered for it: a

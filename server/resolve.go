@@ -26,14 +26,22 @@ func (s *Server) resolve(host string) edge.Target {
 	if host == s.c.Domain || isAddress(host) {
 		return edge.Target{Handler: s.control}
 	}
-	label, domain, _ := strings.Cut(host, ".")
-	if domain != s.c.Domain || !s.names.held(relay.Name(label)) {
+	name, ok := s.nameOf(host)
+	if !ok {
 		return edge.Target{}
+	}
+	if own := s.hostOf(name); own != host { // a domain of the user's own
+		if t, ok := s.registry.Find(own); ok {
+			to := target(t)
+			to.Inbox = s.inboxOf(name)
+			return to
+		}
+		host = own
 	}
 	ago, ok := s.registry.Left(host)
 	// After a start all agents were here a moment ago, as far as they know.
 	wait := ok && ago < justHere || time.Since(s.started) < justHere
-	return edge.Target{Known: true, Wait: wait, Inbox: s.inboxOf(relay.Name(label))}
+	return edge.Target{Known: true, Wait: wait, Inbox: s.inboxOf(name)}
 }
 
 // inboxOf is what stands before a name's tunnel; nil without an inbox.
@@ -52,6 +60,9 @@ func (s *Server) inboxOf(name relay.Name) func(http.Handler) http.Handler {
 // await waits for a host to come live.
 func (s *Server) await(ctx context.Context, host string, not edge.Tunnel) (edge.Target, error) {
 	old, _ := not.(*registry.Tunnel) // nil for none
+	if name, ok := s.nameOf(host); ok {
+		host = s.hostOf(name)
+	}
 	t, err := s.registry.Await(ctx, host, old)
 	if err != nil {
 		return edge.Target{}, err

@@ -20,6 +20,7 @@ import (
 	"github.com/relaytunnel/relay/server/auth"
 	"github.com/relaytunnel/relay/server/cert"
 	"github.com/relaytunnel/relay/server/dns"
+	"github.com/relaytunnel/relay/server/domain"
 	"github.com/relaytunnel/relay/server/edge"
 	"github.com/relaytunnel/relay/server/gate"
 	"github.com/relaytunnel/relay/server/registry"
@@ -37,6 +38,7 @@ type Server struct {
 	gate     *gate.Gate
 	edge     *edge.Edge
 	inbox    *webhook.Inbox
+	domains  *domain.Domains
 	control  http.Handler
 	names    names
 	certs    *cert.Keeper // nil where TLS is not this server's affair
@@ -91,6 +93,9 @@ func (s *Server) Run(ctx context.Context) error {
 		return err
 	}
 
+	if err := s.openDomains(ctx, st); err != nil {
+		return err
+	}
 	if err := s.openInbox(ctx, st); err != nil {
 		return err
 	}
@@ -124,6 +129,7 @@ func (s *Server) Run(ctx context.Context) error {
 	l.open, l.shut = context.WithCancel(context.WithoutCancel(ctx)) // of the doors
 	defer l.shut()
 	l.run("watch agents", func() error { return s.gate.Run(l.ctx) })
+	l.run("check domains", func() error { return s.domains.Run(l.ctx) })
 	l.run("housekeeping", func() error { s.housekeep(l.ctx); return nil })
 	l.run("systemd", func() error { return watchdog(l.ctx, s.healthy) })
 	if s.dns != nil {

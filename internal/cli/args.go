@@ -24,6 +24,14 @@ func reorder(app *urfave.App, args []string) []string {
 	if cmd == nil {
 		return args
 	}
+	for at+1 < len(args) {
+		sub := cmd.Command(args[at+1])
+		if sub == nil {
+			break
+		}
+		cmd = sub
+		at++
+	}
 	takesValue := map[string]bool{}
 	for _, f := range cmd.Flags {
 		_, isBool := f.(*urfave.BoolFlag)

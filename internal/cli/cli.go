@@ -125,23 +125,40 @@ func newApp(e *env) *urfave.App {
 	app.CommandNotFound = nil
 	app.Action = func(c *urfave.Context) error {
 		if c.Args().Present() {
-			return unknownCommand(c.App, c.Args().First())
+			return unknownCommand(c.App.Commands, "", c.Args().First())
 		}
 		return urfave.ShowAppHelp(c)
 	}
 	app.Commands = []*urfave.Command{
-		httpCommand(e), loginCommand(e), serverCommand(e), doctorCommand(e), demoCommand(e), versionCommand(e), helpCommand(),
+		httpCommand(e), loginCommand(e), serverCommand(e), domainCommand(e), doctorCommand(e), demoCommand(e), versionCommand(e), helpCommand(),
 	}
 	for _, c := range app.Commands {
-		for _, f := range c.Flags {
-			if b, ok := f.(*urfave.BoolFlag); ok {
-				b.DisableDefaultText = true
-			}
-		}
-		c.OnUsageError = onUsageError
-		c.HideHelpCommand = true
+		finish(c)
 	}
 	return app
+}
+
+// finish sets what all commands have in common, also those below one.
+func finish(c *urfave.Command) {
+	for _, f := range c.Flags {
+		if b, ok := f.(*urfave.BoolFlag); ok {
+			b.DisableDefaultText = true
+		}
+	}
+	c.OnUsageError = onUsageError
+	c.HideHelpCommand = true
+	for _, sub := range c.Subcommands {
+		finish(sub)
+	}
+	if len(c.Subcommands) == 0 || c.Action != nil {
+		return
+	}
+	c.Action = func(ctx *urfave.Context) error {
+		if ctx.Args().Present() {
+			return unknownCommand(c.Subcommands, c.Name+" ", ctx.Args().First())
+		}
+		return urfave.ShowSubcommandHelp(ctx)
+	}
 }
 
 var (
@@ -192,19 +209,16 @@ func nearest(given string, known []string) string {
 	return best
 }
 
-func unknownCommand(app *urfave.App, given string) error {
+// unknownCommand is the error of a word that is no command; before is what stands
+// before it.
+func unknownCommand(commands []*urfave.Command, before, given string) error {
 	var names []string
-	for _, c := range app.Commands {
-		for _, f := range c.Flags {
-			if b, ok := f.(*urfave.BoolFlag); ok {
-				b.DisableDefaultText = true
-			}
-		}
+	for _, c := range commands {
 		names = append(names, c.Name)
 	}
-	msg := fmt.Sprintf("there is no command %q", given)
+	msg := fmt.Sprintf("there is no command %q", before+given)
 	if s := nearest(given, names); s != "" {
-		msg += fmt.Sprintf("; did you mean %q?", s)
+		msg += fmt.Sprintf("; did you mean %q?", before+s)
 	}
 	return &usageError{msg}
 }
@@ -220,7 +234,7 @@ func helpCommand() *urfave.Command {
 				return urfave.ShowAppHelp(c)
 			}
 			if c.App.Command(name) == nil {
-				return unknownCommand(c.App, name)
+				return unknownCommand(c.App.Commands, "", name)
 			}
 			return urfave.ShowCommandHelp(c, name)
 		},

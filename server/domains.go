@@ -1,0 +1,117 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/relaytunnel/relay/internal/relay"
+	"github.com/relaytunnel/relay/server/api"
+	"github.com/relaytunnel/relay/server/domain"
+	"github.com/relaytunnel/relay/server/store"
+)
+
+// openDomains reads the hosts of users' own.
+func (s *Server) openDomains(ctx context.Context, st *store.Store) error {
+	s.domains = domain.New(domain.Options{
+		Store: st, Domain: s.c.Domain, Addrs: s.c.PublicIPs, Holder: s.names.holder, Claim: s.claimFor, Log: s.log,
+		Active: func(host string) {
+			if s.certs == nil {
+				return
+			}
+			go func() { // it does not wait: the order goes on in the room cert
+				ctx, cancel := context.WithTimeout(context.Background(), certifyWithin)
+				defer cancel()
+				_ = s.certs.Prepare(ctx, host) // the room logs what fails
+			}()
+		},
+	})
+	return s.domains.Load(ctx)
+}
+
+// claimFor makes sure that a user holds a name, by the rules of binds.
+func (s *Server) claimFor(ctx context.Context, u relay.User, name relay.Name) error {
+	switch holder := s.names.holder(name); {
+	case holder == u.ID:
+		return nil
+	case holder != "":
+		return fmt.Errorf("%w: the name %s belongs to another user", relay.ErrTaken, name)
+	case !name.UnderUser(u.Name) && string(name) != u.Name || relay.Reserved(name):
+		return fmt.Errorf("%w name %s: yours are %s and those that end in -%s", relay.ErrInvalid, name, u.Name, u.Name)
+	}
+	if err := s.store.Reserve(ctx, u.ID, name); err != nil {
+		if errors.Is(err, relay.ErrTaken) {
+			return fmt.Errorf("%w: the name %s belongs to another user", relay.ErrTaken, name)
+		}
+		return err
+	}
+	s.names.add(name, u.ID)
+	return nil
+}
+
+// nameOf gives the name that a host leads to: one below the base domain, or what the
+// owner of a domain has said. ok is false when it is neither, or nobody holds it.
+func (s *Server) nameOf(host string) (name relay.Name, ok bool) {
+	if label, base, _ := strings.Cut(host, "."); base == s.c.Domain {
+		name = relay.Name(label)
+		return name, s.names.held(name)
+	}
+	return s.domains.Find(host)
+}
+
+// domainsAPI is what the API calls for domains.
+func (s *Server) domainsAPI() *api.Domains {
+	show := func(ctx context.Context, d relay.Domain) (api.Domain, error) {
+		setup, err := s.domains.Setup(ctx, d)
+		if err != nil {
+			return api.Domain{}, err
+		}
+		out := api.Domain{
+			Host: d.Host, Name: string(d.Name), State: string(d.State), Reason: d.Reason, URL: s.schemeOf() + "://" + d.Host,
+			Checked: some(d.Checked), Dropped: some(domain.Dropped(d)),
+		}
+		for _, r := range setup.CNAME {
+			out.CNAME = append(out.CNAME, api.Record(r))
+		}
+		for _, r := range setup.TXT {
+			out.TXT = append(out.TXT, api.Record(r))
+		}
+		return out, nil
+	}
+	return &api.Domains{
+		Add: func(ctx context.Context, u relay.User, host, name string) (api.Domain, error) {
+			d, err := s.domains.Add(ctx, u, host, relay.Name(strings.ToLower(name)))
+			if err != nil {
+				return api.Domain{}, err
+			}
+			return show(ctx, d)
+		},
+		Verify: func(ctx context.Context, u relay.User, host string) (api.Domain, error) {
+			d, err := s.domains.Verify(ctx, u, host)
+			if err != nil {
+				return api.Domain{}, err
+			}
+			return show(ctx, d)
+		},
+		List: func(ctx context.Context, u relay.User) ([]api.Domain, error) {
+			all, err := s.domains.List(ctx, u)
+			if err != nil {
+				return nil, err
+			}
+			out := make([]api.Domain, 0, len(all))
+			for _, d := range all {
+				one, err := show(ctx, d)
+				if err != nil {
+					return nil, err
+				}
+				out = append(out, one)
+			}
+			return out, nil
+		},
+		Remove: s.domains.Remove,
+	}
+}
+
+// schemeOf is how visitors reach the server.
+func (s *Server) schemeOf() string { return s.public.Scheme }
