@@ -395,14 +395,23 @@ func refused(server string, r *link.Refusal) error {
 		"%s answered %d %s: it does not look like a relay server. Check the address.", server, r.Status, http.StatusText(r.Status))}
 }
 
+// plainError says in plain words what err is.
+type plainError struct {
+	says string
+	err  error
+}
+
+func (e *plainError) Error() string { return e.says }
+func (e *plainError) Unwrap() error { return e.err }
+
 // Plainly takes the wrapping from network errors.
 func Plainly(err error) error {
 	var dns *net.DNSError
 	if errors.As(err, &dns) {
-		return fmt.Errorf("the name %s is not known", dns.Name)
+		return &plainError{fmt.Sprintf("the name %s is not known", dns.Name), err}
 	}
 	if errors.Is(err, syscall.ECONNREFUSED) {
-		return errors.New("the connection was refused")
+		return &plainError{"the connection was refused", err}
 	}
 	var op *net.OpError
 	if errors.As(err, &op) && op.Err != nil {

@@ -2,6 +2,8 @@ package cli
 
 import (
 	"context"
+	"errors"
+	"net"
 	"strings"
 	"sync"
 	"time"
@@ -21,6 +23,9 @@ const (
 	// it with a warning: a certificate that was just ordered, a DNS record that was
 	// just made.
 	announceWithin = 15 * time.Second
+	// unknownWithin is the same for a name that DNS does not know: it seldom comes to
+	// know it in the next seconds.
+	unknownWithin = 3 * time.Second
 	// announceEvery is the time between two tries; one try takes announceTry at most.
 	announceEvery = 500 * time.Millisecond
 	announceTry   = 5 * time.Second
@@ -73,12 +78,17 @@ func (a *announcer) event(ev client.Event) {
 
 // try tries the URL until it answers or ctx ends; then it returns why it does not.
 func (a *announcer) try(ctx context.Context, url string) error {
+	began := time.Now()
 	for {
 		one, cancel := context.WithTimeout(ctx, announceTry)
 		err := a.probe(one, url)
 		cancel()
 		if err == nil {
 			return nil
+		}
+		var dns *net.DNSError
+		if errors.As(err, &dns) && dns.IsNotFound && time.Since(began) >= unknownWithin {
+			return err
 		}
 		t := time.NewTimer(announceEvery)
 		select {

@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"errors"
+	"net"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -60,6 +61,19 @@ func TestAURLThatDoesNotAnswerIsToldWithAWarning(t *testing.T) {
 		synctest.Wait()
 		c.close()
 		if w, ok := c.events[0].(unreachable); len(c.events) != 1 || !ok || w.why != "no answer" || c.at[0] != announceWithin {
+			t.Errorf("told %+v at %v", c.events, c.at)
+		}
+	})
+}
+
+func TestANameThatIsNotKnownIsToldSooner(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newTold(func(context.Context, string) error { return client.Plainly(&net.DNSError{Name: "alice.relay.test", IsNotFound: true}) })
+		c.event(client.Online{URL: "https://alice.relay.test"})
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		c.close()
+		if w, ok := c.events[0].(unreachable); !ok || w.why != "the name alice.relay.test is not known" || c.at[0] != unknownWithin {
 			t.Errorf("told %+v at %v", c.events, c.at)
 		}
 	})
