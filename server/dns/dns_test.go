@@ -128,7 +128,7 @@ func TestZone(t *testing.T) {
 	for _, c := range []struct{ fqdn, value string }{
 		{"_acme-challenge.relay.test.", "one"},
 		{"_acme-challenge.relay.test", "two"},
-		{"_acme-challenge.relay.test.", "one"},                   // again
+		{"_acme-challenge.relay.test.", "one"}, // again
 		{"_x._y.relay.test.", "three"},
 		{"_Acme-Challenge.Deep.Alice.relay.TEST.", `a"b\c;d \1`}, // escapes are not ours to read
 	} {
