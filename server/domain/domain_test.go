@@ -473,3 +473,57 @@ func TestChecksAreSpread(t *testing.T) {
 		}
 	})
 }
+
+// A slowDNS does something else between a question and what comes back.
+type slowDNS struct {
+	*fakeDNS
+	during func()
+}
+
+func (s *slowDNS) LookupCNAME(ctx context.Context, host string) (string, error) {
+	answer, err := s.fakeDNS.LookupCNAME(ctx, host)
+	if do := s.during; do != nil {
+		s.during = nil
+		do()
+	}
+	return answer, err
+}
+
+// A check that took long does not undo what has been found or chosen since.
+func TestAnOldCheckChangesNothing(t *testing.T) {
+	slow, now := &slowDNS{}, time.UnixMilli(1_800_000_000_000)
+	w := newWorld(t, func(o *domain.Options) {
+		slow.fakeDNS = o.Resolver.(*fakeDNS)
+		o.Resolver = slow
+		o.Now = func() time.Time {
+			now = now.Add(time.Second)
+			return now
+		}
+	})
+	w.add(t, w.ann, "hooks.acme.com", "api")
+	right := func() { w.dns.set(func() { w.dns.cname["hooks.acme.com."] = "api.relay.test." }) }
+	wrong := func() {
+		w.dns.set(func() {
+			w.dns.cname["hooks.acme.com."] = "elsewhere.example."
+			w.dns.addrs["elsewhere.example."] = "198.51.100.7"
+		})
+	}
+	slow.during = func() {
+		right()
+		if d := w.verify(t, w.ann, "hooks.acme.com"); d.State != relay.DomainActive {
+			t.Errorf("the newer check: %+v", d)
+		}
+		wrong()
+	}
+	wrong()
+	if d := w.verify(t, w.ann, "hooks.acme.com"); d.State != relay.DomainActive {
+		t.Errorf("after an older check: %+v", d)
+	}
+	slow.during = func() { w.add(t, w.ann, "hooks.acme.com", "ann") }
+	if d := w.verify(t, w.ann, "hooks.acme.com"); d.State != relay.DomainActive || d.Name != "ann" {
+		t.Errorf("after a check of another name: %+v", d)
+	}
+	if d := w.verify(t, w.ann, "hooks.acme.com"); d.State != relay.DomainFailing {
+		t.Errorf("after one more check: %+v", d)
+	}
+}
