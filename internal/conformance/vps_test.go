@@ -150,9 +150,9 @@ func machines(t *testing.T) (vps, laptop *machine) {
 }
 
 // authority runs Pebble on the VPS, and returns the address of its directory, a file
-// with the roots of that address, and one with the root of what it issues. It finds
-// names through the relay's own name server alone.
-func authority(t *testing.T, vps *machine) (directory, roots, issued string) {
+// with the roots of that address, and one with the root of what it issues. It asks
+// one name server only.
+func authority(t *testing.T, vps *machine, dns string) (directory, roots, issued string) {
 	t.Helper()
 	dir := t.TempDir()
 	pebble := filepath.Join(dir, "pebble")
@@ -176,7 +176,7 @@ func authority(t *testing.T, vps *machine) (directory, roots, issued string) {
 		t.Fatal(err)
 	}
 	vps.env = append(vps.env, "PEBBLE_VA_NOSLEEP=1") // it refuses some good nonces, as by default
-	vps.start(t, pebble, "-config", file, "-dnsserver", vpsAddr+":53")
+	vps.start(t, pebble, "-config", file, "-dnsserver", dns)
 	issued = filepath.Join(dir, "issued.pem")
 	for deadline := time.Now().Add(patience); ; time.Sleep(50 * time.Millisecond) {
 		out, err := vps.command(t.Context(), "curl", "-s", "--cacert", own.File, "https://"+vpsAddr+":15000/roots/0").Output()
@@ -199,32 +199,14 @@ func TestThreeCommandsOnAVPS(t *testing.T) {
 		t.Skip("builds a certificate authority")
 	}
 	vps, laptop := machines(t)
-	directory, roots, issued := authority(t, vps)
+	directory, roots, issued := authority(t, vps, vpsAddr+":53")
 
 	server := vps.start(t, relayBin, "server", "--domain", "relay.test", "--email", "me@relay.test", "--dns", "--public-ip", vpsAddr,
 		"--acme-server", directory, "--acme-ca", roots, "--user", "alice", "--json")
 	token, _ := server.event(t, "ready")["token"].(string)
 
-	app := filepath.Join(laptop.home, "app")
-	if err := os.MkdirAll(app, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(filepath.Join(app, "index.html"), []byte("hello from the laptop\n"), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	laptop.start(t, "python3", "-m", "http.server", "3000", "--directory", app)
-	laptop.run(t, "curl", "-s", "-o", "/dev/null", "--retry", "20", "--retry-connrefused", "--retry-delay", "1", "http://127.0.0.1:3000/")
-
-	// The certificate of the server itself may still be on its way.
-	for deadline := time.Now().Add(time.Minute); ; time.Sleep(200 * time.Millisecond) {
-		out, err := laptop.command(t.Context(), relayBin, "login", "https://relay.test", "--token", token, "--ca", issued).CombinedOutput()
-		if err == nil {
-			break
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("login: %v\n%s", err, out)
-		}
-	}
+	laptop.serve(t, "hello from the laptop\n")
+	laptop.login(t, token, issued)
 	agent := laptop.start(t, relayBin, "http", "3000", "--json")
 	online := agent.event(t, "online")
 	if online["url"] != "https://alice.relay.test" || online["warning"] != nil {
@@ -253,6 +235,101 @@ func TestThreeCommandsOnAVPS(t *testing.T) {
 	for _, line := range strings.Split(strings.TrimSpace(doctor), "\n") {
 		if !strings.HasPrefix(line, "ok ") {
 			t.Errorf("doctor on the VPS: %s", line)
+		}
+	}
+}
+
+// resolver runs a name server beside the VPS, for a world in which others keep the DNS.
+func resolver(t *testing.T, vps *machine, records ...string) (addr string) {
+	t.Helper()
+	if _, err := exec.LookPath("dnsmasq"); err != nil {
+		t.Skip("needs dnsmasq, of the package dnsmasq-base")
+	}
+	addr = "198.51.100.3"
+	vps.run(t, "ip", "addr", "add", addr+"/24", "dev", "v"+strings.TrimPrefix(vps.name, "vps"))
+	vps.start(t, append([]string{"dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--no-hosts", "--no-resolv", "--user=root", "--pid-file=",
+		"--bind-interfaces", "--except-interface=lo", "--listen-address=" + addr}, records...)...)
+	return addr
+}
+
+// Without --dns, each name gets a certificate of its own, and so does a host of the
+// user's own.
+func TestCustomDomainOnAVPS(t *testing.T) {
+	needsBinary(t)
+	if testing.Short() {
+		t.Skip("builds a certificate authority")
+	}
+	vps, laptop := machines(t)
+	addr := resolver(t, vps, "--host-record=relay.test,"+vpsAddr, "--host-record=alice.relay.test,"+vpsAddr, "--host-record=8080-alice.relay.test,"+vpsAddr,
+		"--cname=hooks.acme.test,alice.relay.test", "--host-record=shop.acme.test,192.0.2.7")
+	for _, m := range []*machine{vps, laptop} {
+		if err := os.WriteFile(filepath.Join("/etc/netns", m.name, "resolv.conf"), []byte("nameserver "+addr+"\n"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	directory, roots, issued := authority(t, vps, addr+":53")
+	server := vps.start(t, relayBin, "server", "--domain", "relay.test", "--email", "me@relay.test",
+		"--acme-server", directory, "--acme-ca", roots, "--user", "alice", "--json")
+	token, _ := server.event(t, "ready")["token"].(string)
+	laptop.serve(t, "hello from the laptop\n")
+	laptop.login(t, token, issued)
+	agent := laptop.start(t, relayBin, "http", "3000", "--json")
+	if online := agent.event(t, "online"); online["url"] != "https://alice.relay.test" || online["warning"] != nil {
+		t.Fatalf("online: %v", online)
+	}
+
+	added := laptop.run(t, relayBin, "domain", "add", "hooks.acme.test")
+	if !strings.Contains(added, "CNAME  alice.relay.test") {
+		t.Errorf("domain add says: %s", added)
+	}
+	if out := laptop.run(t, relayBin, "domain", "verify", "hooks.acme.test"); !strings.Contains(out, "https://hooks.acme.test leads to alice") {
+		t.Errorf("domain verify says: %s", out)
+	}
+	got := laptop.run(t, "curl", "-sS", "--retry", "20", "--retry-all-errors", "--retry-delay", "1", "--cacert", issued, "https://hooks.acme.test/")
+	if got != "hello from the laptop\n" {
+		t.Errorf("curl got %q", got)
+	}
+	laptop.run(t, relayBin, "domain", "add", "shop.acme.test")
+	out, err := laptop.command(t.Context(), relayBin, "domain", "verify", "shop.acme.test").CombinedOutput()
+	if err == nil || !strings.Contains(string(out), "does not lead here yet") {
+		t.Errorf("a domain that leads elsewhere: %v, %s", err, out)
+	}
+	if out := laptop.run(t, relayBin, "domain", "list"); !strings.Contains(out, "active") || !strings.Contains(out, "pending") {
+		t.Errorf("domain list says: %s", out)
+	}
+	if out, err := laptop.command(t.Context(), "curl", "-sS", "--cacert", issued, "--resolve", "shop.acme.test:443:"+vpsAddr, "https://shop.acme.test/").CombinedOutput(); err == nil {
+		t.Errorf("a domain that was not proved is served: %s", out)
+	}
+	laptop.run(t, relayBin, "domain", "remove", "hooks.acme.test")
+	if out, err := laptop.command(t.Context(), "curl", "-sS", "--cacert", issued, "https://hooks.acme.test/").CombinedOutput(); err == nil {
+		t.Errorf("a domain that was removed is served: %s", out)
+	}
+}
+
+// serve serves a page on port 3000.
+func (m *machine) serve(t *testing.T, page string) {
+	t.Helper()
+	app := filepath.Join(m.home, "app")
+	if err := os.MkdirAll(app, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(app, "index.html"), []byte(page), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	m.start(t, "python3", "-m", "http.server", "3000", "--directory", app)
+	m.run(t, "curl", "-s", "-o", "/dev/null", "--retry", "20", "--retry-connrefused", "--retry-delay", "1", "http://127.0.0.1:3000/")
+}
+
+// login logs in as soon as the server has its own certificate.
+func (m *machine) login(t *testing.T, token, issued string) {
+	t.Helper()
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(200 * time.Millisecond) {
+		out, err := m.command(t.Context(), relayBin, "login", "https://relay.test", "--token", token, "--ca", issued).CombinedOutput()
+		if err == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("login: %v\n%s", err, out)
 		}
 	}
 }

@@ -157,13 +157,15 @@ func New(o Options) (*Keeper, error) {
 	}
 	k.answers = &autocert.Manager{
 		Prompt: autocert.AcceptTOS,
-		Cache:  k.cache,
 		HostPolicy: func(_ context.Context, host string) error {
 			if host, err := relay.ParseHost(host); err != nil || !k.held(host) {
 				return errNotServed
 			}
 			return nil
 		},
+	}
+	if !o.Offline {
+		k.answers.Cache = k.cache
 	}
 	files, err := loadFiles(o.Files, o.Now())
 	if err != nil {

@@ -66,20 +66,17 @@ func TestOneBadHostDoesNotStopOthersAndIsLoggedOnce(t *testing.T) {
 	if err := prepare(t, k, "alice.relay.test"); err != nil {
 		t.Errorf("Prepare of another: %v", err)
 	}
-	eventually(t, "several tries", func() bool { return w.orders.Load() >= 6 })
+	// Two orders have failed when the next is an hour away.
+	eventually(t, "second failure", func() bool {
+		c := certificate(t, k, "gone.example.invalid")
+		return c.Err != "" && time.Until(c.NextTry) > 50*time.Minute
+	})
 	if n := strings.Count(lines.String(), "host=gone.example.invalid"); n != 1 {
 		t.Errorf("%d lines about one state:\n%s", n, lines.String())
 	}
-	s := status(t, k)
-	for _, c := range s.Certificates {
-		if c.Host == "gone.example.invalid" {
-			if c.Err == "" || c.NextTry.IsZero() && c.State != cert.StateOrdering {
-				t.Errorf("its status is %+v", c)
-			}
-			return
-		}
+	if c := certificate(t, k, "gone.example.invalid"); c.State != cert.StateFailed || c.Source != cert.SourceSingle {
+		t.Errorf("its status is %+v", c)
 	}
-	t.Errorf("it is not in the status: %+v", s)
 }
 
 func TestACrashLoopDoesNotAskAgain(t *testing.T) {
@@ -142,12 +139,7 @@ func TestVerificationsAreLimitedByTheHour(t *testing.T) {
 	run(t, k)
 	_ = prepare(t, k, "alice.relay.test")
 	eventually(t, "a long wait", func() bool {
-		for _, c := range status(t, k).Certificates {
-			if c.Host == "alice.relay.test" {
-				return time.Until(c.NextTry) > 50*time.Minute
-			}
-		}
-		return false
+		return time.Until(certificate(t, k, "alice.relay.test").NextTry) > 50*time.Minute
 	})
 	// Two verifications in each order, five in an hour.
 	if n := w.ordersOf("alice.relay.test"); n == 0 || n > 6 {
@@ -201,6 +193,18 @@ func status(t *testing.T, k *cert.Keeper) cert.Status {
 		t.Fatal(err)
 	}
 	return s
+}
+
+// certificate is the state of a host's certificate.
+func certificate(t *testing.T, k *cert.Keeper, host string) cert.Certificate {
+	t.Helper()
+	for _, c := range status(t, k).Certificates {
+		if c.Host == host {
+			return c
+		}
+	}
+	t.Fatalf("%s has no state", host)
+	return cert.Certificate{}
 }
 
 // eventually waits for what cannot tell when it happens.

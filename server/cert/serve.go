@@ -49,9 +49,6 @@ func (k *Keeper) TLSConfig() *tls.Config {
 // HTTPHandler answers http-01 and gives all other requests to fallback. It
 // belongs on port 80.
 func (k *Keeper) HTTPHandler(fallback http.Handler) http.Handler {
-	if k.o.Offline {
-		return fallback
-	}
 	return k.answers.HTTPHandler(fallback)
 }
 

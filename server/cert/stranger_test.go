@@ -2,6 +2,7 @@ package cert_test
 
 import (
 	"fmt"
+	"os"
 	"runtime"
 	"strings"
 	"testing"
@@ -68,6 +69,21 @@ func TestStrangersOrderNothingAndFillNothing(t *testing.T) {
 	}
 	if _, err := w.leaf(t, ""); !unrecognized(err) { // sends no name, because the address is none
 		t.Errorf("a handshake without a name ends with: %v", err)
+	}
+	// Not even an answer that lies in the store is given for another host.
+	p := pair(t.TempDir(), "answer")
+	writePair(t, p, time.Hour, "n0.relay.test", "away.relay.test")
+	key, _ := os.ReadFile(p.Key)
+	chain, _ := os.ReadFile(p.Cert)
+	for host, want := range map[string]bool{"n0.relay.test": false, "away.relay.test": true} {
+		if err := o.Store.PutCert(t.Context(), w.directory, host+"+token", append(key, chain...)); err != nil {
+			t.Fatal(err)
+		}
+		h := hello(host)
+		h.SupportedProtos = []string{acme.ALPNProto}
+		if c, _ := ask(h); (c != nil) != want {
+			t.Errorf("an answer for %s is given: %v", host, c != nil)
+		}
 	}
 	if n := w.orders.Load(); n != before {
 		t.Errorf("strangers made %d orders", n-before)

@@ -34,43 +34,42 @@ func worldwide() visible {
 }
 
 func (v visible) settle(ctx context.Context, fqdn string, values []string) error {
-	ctx, cancel := context.WithTimeout(ctx, v.most)
+	limited, cancel := context.WithTimeout(ctx, v.most)
 	defer cancel()
-	hops := 0 // along CNAMEs
-	for {
-		servers, err := v.servers(ctx, fqdn)
-		if err != nil || len(servers) == 0 {
-			return sleep(ctx, v.blind)
-		}
-		asked, missing, next := 0, "", ""
+	var missing error
+	for hops := 0; ; {
+		asked, lacking, target := 0, "", ""
+		servers, _ := v.servers(limited, fqdn) // an error is like none
 		for _, server := range servers {
-			has, target, err := ask(ctx, server, fqdn)
+			has, leads, err := ask(limited, server, fqdn)
 			if err != nil {
-				continue // one that is down, or cannot be asked from here
+				continue // it is down, or cannot be asked from here
 			}
 			asked++
-			if next = target; next != "" {
+			if target = leads; target != "" {
 				break
 			}
 			if slices.ContainsFunc(values, func(value string) bool { return !slices.Contains(has, value) }) {
-				missing = server
+				lacking = server
 			}
 		}
 		switch {
+		case target != "" && hops == maxHops:
+			return fmt.Errorf("the CNAMEs of the TXT record lead in a circle, through %s", fqdn)
+		case target != "":
+			hops++
+			fqdn = target
+			continue
+		case asked == 0 && missing != nil:
+			return missing
 		case asked == 0:
 			return sleep(ctx, v.blind)
-		case next != "" && hops < maxHops:
-			hops++
-			fqdn = next
-			continue
-		case next != "":
-			return fmt.Errorf("the CNAMEs from %s lead nowhere", fqdn)
-		case missing == "":
+		case lacking == "":
 			return nil
 		}
-		last := fmt.Errorf("the TXT record %s was set, and the name server %s does not show it; is it the right account, and does the zone belong to it?", fqdn, missing)
-		if sleep(ctx, v.every) != nil {
-			return last
+		missing = fmt.Errorf("the TXT record %s was set, and the name server %s does not show it; is it the right account, and does the zone belong to it?", fqdn, lacking)
+		if sleep(limited, v.every) != nil {
+			return missing
 		}
 	}
 }

@@ -4,7 +4,8 @@
 // Whoever can change the DNS of a host owns it. The user proves that by a CNAME
 // to a name that they hold here, or, where a CNAME cannot be, by a TXT record
 // with a token that is theirs alone, beside addresses that are ours (check.go).
-// The proof has to stay: it is looked up again every hour (run.go). When DNS says
+// The proof has to stay: it is looked up again every hour (run.go), and more often
+// while it is awaited. When DNS says
 // something else, the domain is failing: it is served on, its user is warned,
 // and after seven days it is free for others (state.go). A look-up that fails
 // says nothing and changes nothing.
@@ -87,13 +88,15 @@ func New(o Options) *Domains {
 
 // Load reads what the store has, for Find.
 func (d *Domains) Load(ctx context.Context) error {
-	all, err := d.o.Store.HeldDomains(ctx)
+	all, err := d.o.Store.AllDomains(ctx)
 	if err != nil {
 		return fmt.Errorf("load domains: %w", err)
 	}
 	held := make(map[string]relay.Domain, len(all))
 	for _, dom := range all {
-		held[dom.Host] = dom
+		if dom.Held() {
+			held[dom.Host] = dom
+		}
 	}
 	d.held.Store(&held)
 	return nil
@@ -110,7 +113,8 @@ func (d *Domains) Find(host string) (relay.Name, bool) {
 	return dom.Name, true
 }
 
-// Add adds a host for the user, pending until Verify, or changes where it leads
+// Add adds a host for the user, pending until its proof is
+// seen, or changes where it leads
 // if the user has it. An empty name is the user's own. Refusals are of kind
 // ErrInvalid, ErrTaken and ErrLimit, and those of Claim, and say what to do.
 func (d *Domains) Add(ctx context.Context, u relay.User, host string, name relay.Name) (relay.Domain, error) {

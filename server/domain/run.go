@@ -13,10 +13,12 @@ import (
 
 const (
 	checkEvery = time.Hour
-	spread     = 10 * time.Minute // of the checks of different domains
-	retryAfter = 10 * time.Minute // when a look-up has failed
-	lookEvery  = time.Minute      // for domains whose check is due
-	together   = 8                // checks at a time: they wait for others' servers
+	awaitEvery = 5 * time.Minute    // for a domain that is pending: its user waits
+	awaitFor   = 7 * 24 * time.Hour // from its being added; later only Verify looks
+	spread     = 10 * time.Minute   // of the checks of different domains
+	retryAfter = 10 * time.Minute   // when a look-up has failed
+	lookEvery  = time.Minute        // for domains whose check is due
+	together   = 8                  // checks at a time: they wait for others' servers
 )
 
 // Verify checks a host of the user now. It returns the domain as it is after
@@ -35,14 +37,14 @@ func (d *Domains) Verify(ctx context.Context, u relay.User, host string) (relay.
 	return d.verify(ctx, dom)
 }
 
-// Run checks each domain that is held once an hour, until ctx ends; it returns
-// nil then.
+// Run checks the domains until ctx ends; it returns nil then. Each that is held is
+// checked once an hour, and each that is pending every five minutes.
 func (d *Domains) Run(ctx context.Context) error {
-	failed := make(map[string]time.Time) // when the look-up of a host failed last
+	tried := make(map[key]time.Time) // when a check came to no result last
 	ticker := time.NewTicker(lookEvery)
 	defer ticker.Stop()
 	for {
-		if err := d.checkDue(ctx, failed); err != nil && ctx.Err() == nil {
+		if err := d.checkDue(ctx, tried); err != nil && ctx.Err() == nil {
 			d.o.Log.Error("cannot check custom domains", "error", err)
 		}
 		select {
@@ -53,9 +55,11 @@ func (d *Domains) Run(ctx context.Context) error {
 	}
 }
 
+type key struct{ user, host string }
+
 // checkDue checks the domains whose time has come.
-func (d *Domains) checkDue(ctx context.Context, failed map[string]time.Time) error {
-	all, err := d.o.Store.HeldDomains(ctx)
+func (d *Domains) checkDue(ctx context.Context, tried map[key]time.Time) error {
+	all, err := d.o.Store.AllDomains(ctx)
 	if err != nil {
 		return err
 	}
@@ -63,13 +67,14 @@ func (d *Domains) checkDue(ctx context.Context, failed map[string]time.Time) err
 		now     = d.o.Now()
 		seats   = make(chan struct{}, together)
 		running sync.WaitGroup
-		mu      sync.Mutex // guards failed, lookups and first
-		lookups int        // that failed in this round
+		mu      sync.Mutex // guards tried, failed and first
+		failed  int        // look-ups of this round
 		first   error
 	)
 	for _, dom := range all {
+		k := key{dom.UserID, dom.Host}
 		mu.Lock()
-		due := d.due(dom, failed[dom.Host], now)
+		due := d.due(dom, tried[k], now)
 		mu.Unlock()
 		if !due {
 			continue
@@ -80,46 +85,47 @@ func (d *Domains) checkDue(ctx context.Context, failed map[string]time.Time) err
 		seats <- struct{}{}
 		running.Go(func() {
 			defer func() { <-seats }()
-			err := d.recheck(ctx, dom)
+			_, err := d.verify(ctx, dom)
 			mu.Lock()
 			defer mu.Unlock()
 			if err == nil {
-				delete(failed, dom.Host)
+				delete(tried, k)
 				return
 			}
-			failed[dom.Host] = now
-			if lookups++; first == nil {
+			tried[k] = now
+			// Removed in the meantime, dropped just now, or another user's:
+			// these are results.
+			if errors.Is(err, relay.ErrNotFound) || errors.Is(err, relay.ErrTaken) {
+				return
+			}
+			if failed++; first == nil {
 				first = err
 			}
 		})
 	}
 	running.Wait()
-	for host, at := range failed { // those that are gone
-		if now.Sub(at) > 2*checkEvery {
-			delete(failed, host)
+	for k, at := range tried { // also those that are gone
+		if now.Sub(at) > retryAfter {
+			delete(tried, k)
 		}
 	}
-	if lookups > 0 && ctx.Err() == nil {
-		d.o.Log.Warn("custom domains could not be checked; they stay as they are", "domains", lookups, "error", first)
+	if failed > 0 && ctx.Err() == nil {
+		d.o.Log.Warn("custom domains could not be checked; they stay as they are", "domains", failed, "error", first)
 	}
 	return nil
 }
 
-// due tells whether it is time to check a domain. Each has its own minute, so
-// that not all are looked up at once.
-func (d *Domains) due(dom relay.Domain, failed, now time.Time) bool {
-	own := time.Duration(maphash.String(d.seed, dom.Host) % uint64(spread))
-	return now.Sub(dom.Checked) >= checkEvery+own && now.Sub(failed) >= retryAfter
-}
-
-// recheck checks one domain and keeps what was found.
-func (d *Domains) recheck(ctx context.Context, dom relay.Domain) error {
-	_, err := d.verify(ctx, dom)
-	// A domain that was removed in the meantime, or dropped just now, is no failure.
-	if errors.Is(err, relay.ErrNotFound) {
-		return nil
+// due tells whether it is time to check a domain. Each that is held has its own
+// minute, so that not all are looked up at once.
+func (d *Domains) due(dom relay.Domain, tried, now time.Time) bool {
+	if now.Sub(tried) < retryAfter {
+		return false
 	}
-	return err
+	if dom.Held() {
+		own := time.Duration(maphash.String(d.seed, dom.Host) % uint64(spread))
+		return now.Sub(dom.Checked) >= checkEvery+own
+	}
+	return now.Sub(dom.Checked) >= awaitEvery && now.Sub(dom.Created) < awaitFor
 }
 
 // verify checks a domain, keeps what was found, and returns the domain after it.

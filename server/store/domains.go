@@ -102,12 +102,11 @@ func (s *Store) Domains(ctx context.Context, userID string) ([]relay.Domain, err
 	return all, nil
 }
 
-// HeldDomains returns the domains of all users that are active or failing, in
-// the order of their hosts.
-func (s *Store) HeldDomains(ctx context.Context) ([]relay.Domain, error) {
-	all, err := collect(ctx, s.reader, scanDomain, `select `+domainColumns+` from domains where state <> 'pending' order by host`)
+// AllDomains returns the domains of all users, in the order of their hosts.
+func (s *Store) AllDomains(ctx context.Context) ([]relay.Domain, error) {
+	all, err := collect(ctx, s.reader, scanDomain, `select `+domainColumns+` from domains order by host, created, user_id`)
 	if err != nil {
-		return nil, fmt.Errorf("list held domains: %w", err)
+		return nil, fmt.Errorf("list all domains: %w", err)
 	}
 	return all, nil
 }

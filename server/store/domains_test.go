@@ -26,12 +26,13 @@ func TestDomains(t *testing.T) {
 	if diff := cmp.Diff(want, d); diff != "" || d.Held() {
 		t.Error(diff)
 	}
+	now = now.Add(time.Second)
 	other, err := s.AddDomain(ctx, bob.ID, "hooks.acme.com", "bob", 2)
 	if err != nil {
 		t.Fatalf("another user, while it is pending: %v", err)
 	}
-	if held, err := s.HeldDomains(ctx); err != nil || len(held) != 0 {
-		t.Errorf("held: %+v, %v", held, err)
+	if all, err := s.AllDomains(ctx); err != nil || len(all) != 2 || all[0] != d || all[1] != other {
+		t.Errorf("all: %+v, %v", all, err)
 	}
 
 	d.State, d.Since, d.Checked, d.Reason = relay.DomainActive, now.Add(time.Hour), now.Add(2*time.Hour), "because"
@@ -49,8 +50,8 @@ func TestDomains(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantKind(t, "while it is failing", s.SetDomain(ctx, other, relay.DomainPending), relay.ErrTaken)
-	if held, err := s.HeldDomains(ctx); err != nil || len(held) != 1 || held[0] != d {
-		t.Errorf("held: %+v, %v", held, err)
+	if all, err := s.AllDomains(ctx); err != nil || len(all) != 2 || all[0] != d {
+		t.Errorf("all: %+v, %v", all, err)
 	}
 
 	// Adding again changes where it leads and nothing else.
