@@ -132,9 +132,17 @@ func TestWhichAnswersAreFinal(t *testing.T) {
 		status int
 		want   relay.EventState
 	}{
-		{200, relay.EventDelivered}, {299, relay.EventDelivered},
-		{301, relay.EventDead}, {400, relay.EventDead}, {404, relay.EventDead}, {410, relay.EventDead},
-		{408, relay.EventPending}, {425, relay.EventPending}, {429, relay.EventPending}, {500, relay.EventPending}, {599, relay.EventPending},
+		{200, relay.EventDelivered},
+		{299, relay.EventDelivered},
+		{301, relay.EventDead},
+		{400, relay.EventDead},
+		{404, relay.EventDead},
+		{410, relay.EventDead},
+		{408, relay.EventPending},
+		{425, relay.EventPending},
+		{429, relay.EventPending},
+		{500, relay.EventPending},
+		{599, relay.EventPending},
 	} {
 		t.Run(fmt.Sprint(tt.status), func(t *testing.T) {
 			w := newWorld(t)
