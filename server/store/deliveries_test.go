@@ -245,8 +245,13 @@ func TestNoDeliveryIsLostOrFinishedByAStaleOwner(t *testing.T) {
 				}
 				d := rapid.SampledFrom(held).Draw(rt, "claim")
 				end(d, rapid.SampledFrom([]relay.Result{
-					{Status: 200}, {Status: 404}, {Status: 500}, {Status: 429, RetryAfter: time.Minute},
-					{Offline: true}, {Offline: true, Unsent: true}, {Reason: "refused"},
+					{Status: 200},
+					{Status: 404},
+					{Status: 500},
+					{Status: 429, RetryAfter: time.Minute},
+					{Offline: true},
+					{Offline: true, Unsent: true},
+					{Reason: "refused"},
 				}).Draw(rt, "result"))
 			},
 			"": func(rt *rapid.T) {

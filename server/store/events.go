@@ -103,27 +103,8 @@ func findFirst(tx *sql.Tx, n relay.NewEvent, kept *relay.Kept) error {
 // of: the relay owns it, the app took it, or the app said so itself. Where the
 // app refused, or nobody has decided yet, the repeat is wanted.
 func answered(tx *sql.Tx, endpointID, providerID string, since time.Time) (id string, first *relay.Attempt, err error) {
-	rows, err := tx.Query(`
-		select events.id, deliveries.id, deliveries.state, deliveries.live, deliveries.try
-		from events join deliveries on deliveries.event_id = events.id and not deliveries.replay
-		where events.endpoint_id = $1 and events.provider_id = $2 and events.provider_id <> '' and events.received >= $3
-		order by events.id limit $4`, endpointID, providerID, millis(since), maxCandidates)
+	all, err := candidates(tx, endpointID, providerID, since)
 	if err != nil {
-		return "", nil, err
-	}
-	type candidate struct {
-		id string
-		d  relay.Delivery
-	}
-	var all []candidate
-	for rows.Next() {
-		var c candidate
-		if err := rows.Scan(&c.id, &c.d.ID, &c.d.State, &c.d.Live, &c.d.Try); err != nil {
-			return "", nil, errors.Join(err, rows.Close())
-		}
-		all = append(all, c)
-	}
-	if err := errors.Join(rows.Err(), rows.Close()); err != nil {
 		return "", nil, err
 	}
 	for _, c := range all {
@@ -145,6 +126,33 @@ func answered(tx *sql.Tx, endpointID, providerID string, since time.Time) (id st
 		}
 	}
 	return "", nil, nil
+}
+
+// candidate is an earlier event with its first delivery.
+type candidate struct {
+	id string
+	d  relay.Delivery
+}
+
+func candidates(tx *sql.Tx, endpointID, providerID string, since time.Time) ([]candidate, error) {
+	rows, err := tx.Query(`
+		select events.id, deliveries.id, deliveries.state, deliveries.live, deliveries.try
+		from events join deliveries on deliveries.event_id = events.id and not deliveries.replay
+		where events.endpoint_id = $1 and events.provider_id = $2 and events.provider_id <> '' and events.received >= $3
+		order by events.id limit $4`, endpointID, providerID, millis(since), maxCandidates)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var all []candidate
+	for rows.Next() {
+		var c candidate
+		if err := rows.Scan(&c.id, &c.d.ID, &c.d.State, &c.d.Live, &c.d.Try); err != nil {
+			return nil, err
+		}
+		all = append(all, c)
+	}
+	return all, rows.Err()
 }
 
 // goLive claims the delivery for who forwards it while the sender waits.

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"strconv"
 	"time"
@@ -133,8 +134,8 @@ func (s *Store) remove(ctx context.Context, victims []victim) (relay.Purged, err
 		for _, v := range victims[:n] {
 			var state relay.EventState
 			if err := tx.QueryRow(`delete from events where id = $1 returning state`, v.id).Scan(&state); err != nil {
-				if kind(err) == relay.ErrNotFound { //nolint:errorlint // kind returns it bare
-					continue
+				if errors.Is(err, sql.ErrNoRows) {
+					continue // it went meanwhile
 				}
 				return err
 			}

@@ -44,7 +44,7 @@ func (b *Inbox) deliver(e *endpoint, d relay.Delivery) relay.Result {
 	defer release()
 	ctx, cancel := context.WithTimeout(b.life, time.Duration(e.Settings.Timeout))
 	defer cancel()
-	res, err := b.o.Forward(ctx, e.Name, visitorOf(ev), b.request(ctx, e, ev, d))
+	res, err := b.o.Forward(ctx, e.Name, visitorOf(ev), b.request(ctx, e, ev, d)) //nolint:bodyclose // settle closes it
 	return b.settle(e, d, began, outcome{res, err})
 }
 

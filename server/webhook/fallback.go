@@ -95,7 +95,7 @@ func (b *Inbox) ask(a *arrival) *call {
 	ctx, cancel := context.WithTimeout(b.life, time.Duration(a.endpoint.Settings.Timeout))
 	c := &call{done: make(chan outcome, 1), cancel: cancel}
 	if !b.try(func() {
-		res, err := b.o.Forward(ctx, a.endpoint.Name, a.visitor, b.request(ctx, a.endpoint, a.event, relay.Delivery{Try: 1, Live: true}))
+		res, err := b.o.Forward(ctx, a.endpoint.Name, a.visitor, b.request(ctx, a.endpoint, a.event, relay.Delivery{Try: 1, Live: true})) //nolint:bodyclose // pass, settle or drop closes it
 		c.done <- outcome{res, err}
 	}) {
 		c.done <- outcome{nil, errEnding}

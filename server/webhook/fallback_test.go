@@ -16,8 +16,9 @@ import (
 	"github.com/relaytunnel/relay/server/webhook"
 )
 
+// fallback waits for the app for longer than any test does.
 func fallback() relay.Settings {
-	return relay.Settings{Inbox: relay.InboxFallback, AnswerWithin: relay.Duration(patience)}
+	return relay.Settings{Inbox: relay.InboxFallback, AnswerWithin: relay.Duration(time.Hour), Timeout: relay.Duration(2 * time.Hour)}
 }
 
 // impatient is fallback for tests in which the app is late.
@@ -158,7 +159,11 @@ func TestAnEventWhoseSenderWasNeverAnsweredIsDelivered(t *testing.T) {
 		id := w.next().id()
 		leave()
 		<-asked
-		<-w.handled // once the server has noticed
+		select {
+		case <-w.handled: // the server has noticed
+		case <-time.After(patience):
+			t.Fatal("the handler still waits for the app")
+		}
 		close(goOn)
 		if d := w.attempted(id, 1); d.State != relay.DeliveryPending {
 			t.Errorf("after 500 with nobody to tell: %+v", d)
@@ -239,8 +244,8 @@ func TestStrictOrderIsKeptByWhatIsLive(t *testing.T) {
 	w.serve(func(*http.Request) (*http.Response, error) { <-hold; return answer(200, ""), nil })
 	w.agent(true)
 	w.next()
-	second := w.post("hooks", "2")
-	if second.StatusCode != 202 {
+	second := w.post("hooks", "2") // hangs if the app is asked
+	if second.StatusCode != 202 || len(w.calls()) != 1 {
 		t.Errorf("the second overtakes: %d", second.StatusCode)
 	}
 	close(hold)

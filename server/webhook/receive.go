@@ -24,7 +24,6 @@ type arrival struct {
 	visitor  Visitor
 	signed   signature.Request
 	came     time.Time
-	live     bool   // what the request asks for has to come from the app
 	release  func() // gives the memory of the body back; called once
 }
 

@@ -71,7 +71,9 @@ func TestDedupeLetsARepeatThroughThatTheSenderHasReasonFor(t *testing.T) {
 	if r := w.post("hooks", "x", h...); r.StatusCode != 500 {
 		t.Fatalf("the app's answer: %d", r.StatusCode)
 	}
-	w.settled(w.next().id(), relay.EventClosed)
+	if e := w.settled(w.next().id(), relay.EventClosed); e.AgainOf != "" {
+		t.Errorf("again of %s, which was rejected", e.AgainOf)
+	}
 	// The app has refused, the sender tries again.
 	w.serve(answers(200, "now"))
 	if r := w.post("hooks", "x", h...); r.body != "now" {

@@ -122,6 +122,7 @@ func (w *world) start() {
 		}
 		h.ServeHTTP(rw, r)
 	}))
+	w.http.Client().Timeout = patience
 }
 
 func (w *world) halt() {
