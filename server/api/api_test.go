@@ -4,10 +4,13 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 
@@ -115,6 +118,50 @@ func TestTheDocumentTellsOfEveryRoute(t *testing.T) {
 			if status, _, body := call(t, srv, strings.ToUpper(method), path, "", ""); status != 401 {
 				t.Errorf("%s %s without a token: %d %s", method, path, status, body)
 			}
+		}
+	}
+}
+
+func TestDomains(t *testing.T) {
+	known := map[string]api.Domain{}
+	srv := open(t, api.Options{Domains: &api.Domains{
+		Add: func(_ context.Context, u relay.User, host, name string) (api.Domain, error) {
+			if host == "taken.test" {
+				return api.Domain{}, fmt.Errorf("%w: somebody has it", relay.ErrTaken)
+			}
+			known[host] = api.Domain{Host: host, Name: name, State: "pending", CNAME: []api.Record{{Type: "CNAME", Name: host, Value: u.Name + ".relay.test"}}}
+			return known[host], nil
+		},
+		Verify: func(_ context.Context, _ relay.User, host string) (api.Domain, error) { return known[host], nil },
+		List: func(context.Context, relay.User) ([]api.Domain, error) {
+			return slices.Collect(maps.Values(known)), nil
+		},
+		Remove: func(_ context.Context, _ relay.User, host string) error {
+			if _, ok := known[host]; !ok {
+				return fmt.Errorf("%w: you have no domain %s", relay.ErrNotFound, host)
+			}
+			delete(known, host)
+			return nil
+		},
+	}})
+	for _, c := range []struct {
+		method, path, in string
+		status           int
+		says             string
+	}{
+		{"GET", "/domains", "", 200, `{"items":[]}`},
+		{"POST", "/domains", `{"host":"a.test","name":"api"}`, 200, `"cname":[{"type":"CNAME","name":"a.test","value":"alice.relay.test"}]`},
+		{"POST", "/domains", `{"host":"taken.test"}`, 409, `"code":"taken"`},
+		{"POST", "/domains", `{"name":"api"}`, 422, `host`},
+		{"POST", "/domains", `{"host":"a.test","nonsense":1}`, 422, `nonsense`},
+		{"POST", "/domains", `rubbish`, 400, ``},
+		{"POST", "/domains/a.test/verify", "", 200, `"state":"pending"`},
+		{"GET", "/domains", "", 200, `"host":"a.test"`},
+		{"DELETE", "/domains/a.test", "", 204, ""},
+		{"DELETE", "/domains/a.test", "", 404, `"code":"not_found"`},
+	} {
+		if status, _, body := call(t, srv, c.method, c.path, "alice", c.in); status != c.status || !strings.Contains(body, c.says) {
+			t.Errorf("%s %s %s: %d %s, want %d with %s", c.method, c.path, c.in, status, body, c.status, c.says)
 		}
 	}
 }

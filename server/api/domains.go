@@ -51,6 +51,14 @@ type page[T any] struct {
 	Items []T `json:"items" nullable:"false"`
 }
 
+// list makes a page; an empty one is no null.
+func list[T any](items []T) page[T] {
+	if items == nil {
+		items = []T{}
+	}
+	return page[T]{items}
+}
+
 func (a *api) domains() {
 	d := a.o.Domains
 	if d == nil {
@@ -64,7 +72,7 @@ func (a *api) domains() {
 	operation(a, http.MethodGet, "/domains", "list-domains", "One's own domains",
 		func(ctx context.Context, c Caller, _ *none) (*body[page[Domain]], error) {
 			out, err := d.List(ctx, c.User)
-			return &body[page[Domain]]{page[Domain]{out}}, err
+			return &body[page[Domain]]{list(out)}, err
 		})
 	operation(a, http.MethodPost, "/domains/{host}/verify", "verify-domain", "Look at the DNS of a domain now",
 		func(ctx context.Context, c Caller, in *hostInput) (*body[Domain], error) {

@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/netip"
+	"runtime/debug"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -125,6 +126,7 @@ func New(o Options) *Edge {
 func (e *Edge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c := call{edge: e, w: w, r: r, id: e.ids.next()}
 	defer countReset(r)
+	defer e.tellPanic(&c)
 	if p := c.admit(); p != nil {
 		c.refuse(p)
 		return
@@ -178,6 +180,19 @@ func (c *call) covered(shown string) bool {
 	}
 	host, err := canonicalHost(shown)
 	return err == nil && (host == c.host || c.edge.o.Covers != nil && c.edge.o.Covers(host, c.host))
+}
+
+// tellPanic logs a panic of a handler, which net/http would hide among the noise of
+// strangers, and lets it end this request and no other.
+func (e *Edge) tellPanic(c *call) {
+	p := recover()
+	if p == nil {
+		return
+	}
+	if p != http.ErrAbortHandler { //nolint:errorlint // a panic value, compared as net/http does
+		e.log.Error("panic", "id", c.id, "host", c.host, "value", p, "stack", string(debug.Stack()))
+	}
+	panic(http.ErrAbortHandler)
 }
 
 // canonicalHost is the one way to write a host.

@@ -6,9 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -238,4 +240,45 @@ func TestVisitorWhoLeavesEndsTheRequest(t *testing.T) {
 		}
 		soon(t, "the end of the request", ended)
 	})
+}
+
+// A panic in one request is told of, ends that request, and nothing else.
+func TestAPanicIsToldOfAndEndsOneRequest(t *testing.T) {
+	var log lockedLog
+	w := newSite(t, edge.Options{Log: slog.New(slog.NewTextHandler(&log, nil)), Resolve: func(string) edge.Target {
+		return edge.Target{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path == "/panic" {
+				panic("the roof is on fire")
+			}
+			_, _ = io.WriteString(w, "well")
+		})}
+	}}, nil)
+	v := w.visit()
+	v.say("GET /panic HTTP/1.1\r\nHost: relay.test\r\n\r\n")
+	if b, err := io.ReadAll(v); len(b) > 0 {
+		t.Errorf("got %q, %v", b, err)
+	}
+	if text := log.String(); !strings.Contains(text, "level=ERROR") || !strings.Contains(text, "the roof is on fire") || !strings.Contains(text, "problem_test.go") {
+		t.Errorf("the log says %q", text)
+	}
+	if _, body := w.do("GET / HTTP/1.1\r\nHost: relay.test\r\n\r\n"); body != "well" {
+		t.Errorf("after it: %q", body)
+	}
+}
+
+type lockedLog struct {
+	mu sync.Mutex
+	b  strings.Builder
+}
+
+func (l *lockedLog) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lockedLog) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
 }
