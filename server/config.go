@@ -41,9 +41,10 @@ type Config struct {
 	// covers all names. Its settings are in the environment.
 	DNSProvider string
 	// DNSAddr is where the server answers DNS for its domain; empty for not at all.
+	// DNSName is the name server in the NS record that leads here, empty for ns.DOMAIN.
 	// PublicIPs are its addresses in these answers; none means those of the machine.
-	DNSAddr   string
-	PublicIPs []netip.Addr
+	DNSAddr, DNSName string
+	PublicIPs        []netip.Addr
 	// HSTS tells browsers at every name to come by HTTPS only. At the base domain
 	// they are told so in any case.
 	HSTS bool

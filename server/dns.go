@@ -22,7 +22,7 @@ func (s *Server) openDNS() (err error) {
 			return fmt.Errorf("--dns: the addresses of this machine cannot be read: %w; name them with --public-ip", err)
 		}
 	}
-	o := dns.Options{Zone: s.c.Domain, Addrs: addrs, Log: s.log}
+	o := dns.Options{Zone: s.c.Domain, Addrs: addrs, NS: s.c.DNSName, Log: s.log}
 	if !s.c.Plain && len(s.c.CertFiles) == 0 && s.c.ACMEServer == "" {
 		o.CAA = []string{"letsencrypt.org"}
 	}

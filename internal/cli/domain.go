@@ -47,6 +47,8 @@ func domainCommand(e *env) *urfave.Command {
 			},
 		}
 	}
+	remove := one("remove", "forget a host", "", removeDomain)
+	remove.Aliases = []string{"rm"}
 	return &urfave.Command{
 		Name:  "domain",
 		Usage: "serve hosts of your own",
@@ -62,7 +64,7 @@ func domainCommand(e *env) *urfave.Command {
 				Name: "list", Usage: "list your hosts", Flags: serverFlags(),
 				Action: func(c *urfave.Context) error { return listDomains(c, e) },
 			},
-			one("remove", "forget a host", "", removeDomain),
+			remove,
 		},
 	}
 }

@@ -44,6 +44,7 @@ func serverCommand(e *env) *urfave.Command {
 			&urfave.StringFlag{Name: "dns-provider", EnvVars: []string{"RELAY_DNS_PROVIDER"}, Usage: "`NAME` of who keeps your DNS, for one certificate that covers all names; settings in the environment"},
 			&urfave.BoolFlag{Name: "dns", EnvVars: []string{"RELAY_DNS"}, Usage: "answer DNS for the domain; needs an NS record that leads here"},
 			&urfave.StringFlag{Name: "dns-addr", EnvVars: []string{"RELAY_DNS_ADDR"}, Usage: "`ADDRESS` for DNS, with --dns (default: :53)"},
+			&urfave.StringFlag{Name: "dns-name", EnvVars: []string{"RELAY_DNS_NAME"}, Usage: "`HOST` that the NS record names, with --dns (default: ns.DOMAIN)"},
 			&urfave.StringSliceFlag{Name: "public-ip", EnvVars: []string{"RELAY_PUBLIC_IP"}, Usage: "`ADDRESS` of this server in DNS (default: those of the machine); repeat for more"},
 			&urfave.BoolFlag{Name: "behind-proxy", EnvVars: []string{"RELAY_BEHIND_PROXY"}, Usage: "serve plain HTTP for a proxy that does HTTPS; without --trusted-proxy it is on this machine"},
 			&urfave.BoolFlag{Name: "proxy-protocol", EnvVars: []string{"RELAY_PROXY_PROTOCOL"}, Usage: "the trusted proxies begin each connection with a PROXY header"},
@@ -69,7 +70,7 @@ func runServer(c *urfave.Context, e *env) error {
 		Domain: c.String("domain"), HTTPAddr: c.String("http-addr"), DataDir: c.String("data"), FirstUser: c.String("user"),
 		PublicURL: c.String("public-url"), HoldFor: c.Duration("hold"), AnswerWithin: c.Duration("answer-within"), DrainFor: c.Duration("drain"),
 		HTTPSAddr: c.String("https-addr"), HTTP3: !c.Bool("no-http3"), HSTS: c.Bool("hsts"), ProxyProtocol: c.Bool("proxy-protocol"),
-		Email: c.String("email"), ACMEServer: c.String("acme-server"), ACMECA: c.String("acme-ca"), DNSProvider: c.String("dns-provider"),
+		Email: c.String("email"), ACMEServer: c.String("acme-server"), ACMECA: c.String("acme-ca"), DNSProvider: c.String("dns-provider"), DNSName: c.String("dns-name"),
 		ACMEKeyID: c.String("acme-eab-id"), ACMEKey: c.String("acme-eab-key"),
 		CertFiles: split(c.StringSlice("tls-cert")), KeyFiles: split(c.StringSlice("tls-key")),
 		Plain: c.Bool("dev") || c.Bool("behind-proxy"),
@@ -147,7 +148,7 @@ func runServer(c *urfave.Context, e *env) error {
 // tlsFlags refuses flags that would do nothing.
 func tlsFlags(c *urfave.Context) error {
 	if !c.Bool("dns") {
-		for _, f := range []string{"dns-addr", "public-ip"} {
+		for _, f := range []string{"dns-addr", "dns-name", "public-ip"} {
 			if c.IsSet(f) {
 				return usagef("--%s does nothing without --dns", f)
 			}
