@@ -32,3 +32,10 @@ func SeeAt(s DNSSolver, most time.Duration, servers ...string) {
 		s.visible = v
 	}
 }
+
+// Settle waits until the servers show the values.
+func Settle(ctx context.Context, most time.Duration, servers []string, fqdn string, values ...string) error {
+	s := &dynamicDNS{}
+	SeeAt(s, most, servers...)
+	return s.settle(ctx, fqdn, values)
+}

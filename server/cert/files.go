@@ -82,7 +82,7 @@ func loadPair(p Pair, now time.Time) (*tls.Certificate, error) {
 	case err != nil && strings.Contains(err.Error(), "does not match"):
 		return nil, fmt.Errorf("--tls-key %s is not the key of --tls-cert %s; give the two that were made together", p.Key, p.Cert)
 	case err != nil && strings.Contains(err.Error(), "key"):
-		return nil, fmt.Errorf("--tls-key %s does not begin with a PEM key (%w); give an unencrypted private key in PEM form", p.Key, err)
+		return nil, fmt.Errorf("--tls-key %s is not a private key in PEM form (%w); give the key of --tls-cert %s, without a passphrase", p.Key, err, p.Cert)
 	case err != nil:
 		return nil, fmt.Errorf("--tls-cert %s is not a certificate in PEM form (%w); give the one with its chain, often called fullchain.pem", p.Cert, err)
 	case !now.Before(cert.Leaf.NotAfter):

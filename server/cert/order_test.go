@@ -3,6 +3,7 @@ package cert_test
 import (
 	"errors"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -92,4 +93,36 @@ func TestAnAuthorityThatWantsAnAccount(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "external account binding") {
 		t.Errorf("a damaged key: %v", err)
 	}
+}
+
+func TestReleasedNamesAreForgotten(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 4*time.Second)
+	dir := dataDir(t)
+	var released atomic.Bool
+	o := w.options(t, dir)
+	o.Held = func(host string) bool { return host == "alice.relay.test" && !released.Load() }
+	k := newKeeper(t, o)
+	w.serveTLS(t, k)
+	stop := run(t, k)
+	if err := prepare(t, k, "alice.relay.test"); err != nil {
+		t.Fatal(err)
+	}
+	released.Store(true)
+	if c := shown(t, k, "alice.relay.test"); c != nil {
+		t.Error("a released name still has its certificate")
+	}
+	kept := func() bool {
+		_, err := o.Store.Cert(t.Context(), w.directory, "alice.relay.test")
+		return err == nil
+	}
+	if !kept() {
+		t.Error("its certificate is gone before its end: who takes the name again needs another")
+	}
+	stop()
+	eventually(t, "end of the certificate", func() bool {
+		again := newKeeper(t, o)
+		run(t, again)()
+		return !kept()
+	})
 }

@@ -41,7 +41,7 @@ func (k *Keeper) room(ctx context.Context, name string, now time.Time) (until ti
 		return time.Time{}, nil
 	}
 	until = issued[len(issued)-most].Add(week)
-	return until, fmt.Errorf("%w: %d of the %d new certificates that the authority issues for %s in a week are used, the rest is kept in reserve; there is room again on %s, or at once with a wildcard certificate (--dns, or --tls-cert)",
+	return until, fmt.Errorf("%w: %d of the %d new certificates that the authority issues for %s in a week are used, the rest is kept in reserve; there is room again on %s, or at once with a wildcard certificate (--dns, --dns-provider or --tls-cert)",
 		relay.ErrLimit, len(issued), k.o.Weekly, zone(name), until.Format("2 January 15:04 MST"))
 }
 

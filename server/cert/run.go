@@ -157,15 +157,23 @@ func (k *Keeper) Run(ctx context.Context) error {
 }
 
 // begin takes what the store has into memory, so that the first visitor of each
-// host finds it there, and asks for the base domain.
+// host finds it there, forgets what is of no use, and asks for the base domain.
 func (k *Keeper) begin(ctx context.Context) error {
 	keys, err := k.o.Store.CertKeys(ctx, k.o.Directory)
 	if err != nil {
 		return err
 	}
 	for _, name := range keys {
-		if !strings.Contains(name, "+") && (name == k.wildcard || k.held(name)) { // with a +, it is no host
+		switch {
+		case strings.Contains(name, "+"): // the account key, or an answer
+		case name == k.wildcard || k.held(name):
 			k.inHand(name, k.o.Now())
+		default: // kept in case somebody takes the name again, until it ends
+			if c, err := k.cache.load(ctx, name); err == nil && !valid(c, k.o.Now()) {
+				if err := k.cache.Delete(ctx, name); err != nil {
+					return err
+				}
+			}
 		}
 	}
 	name := k.source(k.o.Domain)

@@ -157,6 +157,33 @@ func TestWildcardByACMEDNS(t *testing.T) {
 	}
 }
 
+func TestRecordsAreLookedForWhereTheyAre(t *testing.T) {
+	t.Parallel()
+	z := newZone(t)
+	z.cname = map[string]string{"here.relay.test.": "there.other.test.", "a.relay.test.": "b.relay.test.", "b.relay.test.": "a.relay.test."}
+	_ = z.Present(t.Context(), "there.other.test.", "one")
+	_ = z.Present(t.Context(), "there.other.test.", "two")
+	down := listen(t) // nothing answers by UDP
+	for _, tt := range []struct {
+		what, fqdn string
+		values     []string
+		servers    []string
+		want       string
+	}{
+		{"behind a CNAME", "here.relay.test.", []string{"one", "two"}, []string{z.addr}, ""},
+		{"one of two is missing", "here.relay.test.", []string{"one", "three"}, []string{z.addr}, "the TXT record there.other.test. was set"},
+		{"a circle", "a.relay.test.", []string{"one"}, []string{z.addr}, "in a circle"},
+		{"one server is down", "there.other.test.", []string{"one"}, []string{down.Addr().String(), z.addr}, ""},
+		{"nothing can be asked", "there.other.test.", []string{"three"}, []string{down.Addr().String()}, ""},
+		{"no servers are known", "there.other.test.", []string{"three"}, nil, ""},
+	} {
+		err := cert.Settle(t.Context(), 200*time.Millisecond, tt.servers, tt.fqdn, tt.values...)
+		if (err == nil) != (tt.want == "") || err != nil && !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%s: %v; want %q", tt.what, err, tt.want)
+		}
+	}
+}
+
 // One of lego's providers stands for all: how they are called is the same.
 func TestWildcardByAProviderOfLego(t *testing.T) {
 	w := newWorld(t, time.Hour)

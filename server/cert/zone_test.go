@@ -27,8 +27,9 @@ type zone struct {
 	was     map[string]int        // how many records a name has ever had
 	mute    string                // a name that does not exist
 	more    func(string) []string // further TXT records
-	late    int                   // so many questions are answered as if there were none
-	updates []int                 // answers to updates
+	cname   map[string]string
+	late    int   // so many questions are answered as if there were none
+	updates []int // answers to updates
 }
 
 func newZone(t *testing.T) *zone {
@@ -74,6 +75,9 @@ func (z *zone) answer(w dns.ResponseWriter, q *dns.Msg) {
 		m.Answer = []dns.RR{soa}
 	case head.Rrtype == dns.TypeSOA:
 		m.Ns = []dns.RR{soa}
+	case z.cname[name] != "":
+		head.Rrtype = dns.TypeCNAME
+		m.Answer = []dns.RR{&dns.CNAME{Hdr: head, Target: z.cname[name]}}
 	case head.Rrtype == dns.TypeTXT && z.late > 0:
 		z.late--
 	case head.Rrtype == dns.TypeTXT:
