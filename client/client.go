@@ -16,6 +16,7 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"log/slog"
 	"net"
@@ -72,6 +73,9 @@ type Spec struct {
 	Takeover bool
 	// HostHeader replaces the Host in the requests; empty leaves the public host.
 	HostHeader string
+	// Settings and Secrets, JSON objects, change how the name works on the server; see
+	// the API's endpoints. Empty changes nothing.
+	Settings, Secrets json.RawMessage
 }
 
 // Event is something that happened to a client: one of Online, Offline and
@@ -162,6 +166,7 @@ func (c *Client) binds() []protocol.Bind {
 			bs = append(bs, protocol.Bind{
 				ID: id, Kind: protocol.KindHTTP, Name: ln.wanted(), Hint: ln.spec.Hint,
 				Takeover: ln.spec.Takeover, HostHeader: ln.spec.HostHeader,
+				Settings: ln.spec.Settings, Secrets: ln.spec.Secrets,
 			})
 		}
 	}

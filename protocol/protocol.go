@@ -106,6 +106,11 @@ type Bind struct {
 	// HostHeader replaces the Host that the service sees; empty leaves the
 	// public host. The server applies it, because the agent may not parse HTTP.
 	HostHeader string `json:"host_header,omitempty"`
+	// Settings and Secrets change how the name works from now on, as in the API's
+	// PATCH of an endpoint: JSON objects of which each field replaces the one that is
+	// kept. Empty changes nothing.
+	Settings json.RawMessage `json:"settings,omitempty"`
+	Secrets  json.RawMessage `json:"secrets,omitempty"`
 }
 
 // Welcome is what the server answers to a Hello it accepts.

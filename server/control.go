@@ -54,6 +54,8 @@ func (s *Server) apiHandler() http.Handler {
 		ClientAddr: s.edge.ClientAddr,
 		Info:       func() api.Info { return api.Info{Domain: s.c.Domain, URL: s.public.String()} },
 		Status:     s.status,
+		Endpoints:  s.endpointsAPI(),
+		Events:     s.eventsAPI(),
 		Domains:    s.domainsAPI(),
 		Version:    s.c.Version,
 		Log:        s.log,

@@ -50,6 +50,12 @@ func (n *names) add(name relay.Name, user string) {
 	n.mu.Unlock()
 }
 
+func (n *names) drop(name relay.Name) {
+	n.mu.Lock()
+	delete(n.all, name)
+	n.mu.Unlock()
+}
+
 // claim decides which name a bind gets, and reserves it for the user. live tells
 // whether another agent serves a host just now.
 func (s *Server) claim(ctx context.Context, u relay.User, b protocol.Bind, live func(string) bool) (gate.Claimed, error) {
@@ -74,6 +80,11 @@ func (s *Server) claim(ctx context.Context, u relay.User, b protocol.Bind, live 
 			if err := s.store.SetDefaultName(ctx, u.ID, b.Hint, name); err != nil {
 				return gate.Claimed{}, fmt.Errorf("remember name: %w", err)
 			}
+		}
+	}
+	if c := (change{b.Settings, b.Secrets}); !c.empty() {
+		if _, err := s.setEndpoint(ctx, u, name, c, false); err != nil {
+			return gate.Claimed{}, refusal(b, err)
 		}
 	}
 	if err := s.certify(ctx, s.hostOf(name)); err != nil {

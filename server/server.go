@@ -41,12 +41,15 @@ type Server struct {
 	domains  *domain.Domains
 	control  http.Handler
 	names    names
-	certs    *cert.Keeper // nil where TLS is not this server's affair
-	tls      *tls.Config  // of certs
-	dns      *dns.Server  // nil where others answer for the domain
-	public   *url.URL     // scheme, domain and port as visitors see them
-	altSvc   string       // tells visitors of HTTP/3; empty without it
-	started  time.Time
+
+	endpointMu sync.Mutex // one change of an endpoint at a time
+
+	certs   *cert.Keeper // nil where TLS is not this server's affair
+	tls     *tls.Config  // of certs
+	dns     *dns.Server  // nil where others answer for the domain
+	public  *url.URL     // scheme, domain and port as visitors see them
+	altSvc  string       // tells visitors of HTTP/3; empty without it
+	started time.Time
 }
 
 // New makes a server; nothing runs and nothing is open before Run. c has been

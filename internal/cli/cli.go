@@ -130,7 +130,7 @@ func newApp(e *env) *urfave.App {
 		return urfave.ShowAppHelp(c)
 	}
 	app.Commands = []*urfave.Command{
-		httpCommand(e), loginCommand(e), serverCommand(e), domainCommand(e), doctorCommand(e), demoCommand(e), versionCommand(e), helpCommand(),
+		httpCommand(e), loginCommand(e), serverCommand(e), endpointCommand(e), eventsCommand(e), domainCommand(e), doctorCommand(e), demoCommand(e), versionCommand(e), helpCommand(),
 	}
 	for _, c := range app.Commands {
 		finish(c)

@@ -28,8 +28,9 @@ func httpCommand(e *env) *urfave.Command {
 		Description: "   relay http 3000\n" +
 			"   relay http 3000 --name api\n" +
 			"   relay http localhost:5173 --host-header local\n" +
-			"   relay http 50051 --upstream-protocol h2c",
-		Flags: []urfave.Flag{
+			"   relay http 50051 --upstream-protocol h2c\n" +
+			"   relay http 8080 --inbox fallback --verify github --secret-env GH_SECRET",
+		Flags: append([]urfave.Flag{
 			&urfave.StringFlag{Name: "name", Usage: "`NAME` of the tunnel: \"api\" gives api-YOU, unless you hold the name api itself"},
 			&urfave.BoolFlag{Name: "takeover", Usage: "replace another of your agents that has the name"},
 			&urfave.StringFlag{Name: "host-header", Usage: "`HOST` that the app sees: a host, or \"local\" for the local address (default: the public host)"},
@@ -38,7 +39,7 @@ func httpCommand(e *env) *urfave.Command {
 			&urfave.StringFlag{Name: "server", EnvVars: []string{"RELAY_SERVER"}, Usage: "`URL` of the server (default: from relay login)"},
 			&urfave.StringFlag{Name: "token", EnvVars: []string{"RELAY_TOKEN"}, Usage: "the `TOKEN` (default: from relay login)"},
 			caFlag(), jsonFlag(), verboseFlag(),
-		},
+		}, settingsFlags()...),
 		Action: func(c *urfave.Context) error { return runHTTP(c, e) },
 	}
 }
@@ -74,6 +75,9 @@ func runHTTP(c *urfave.Context, e *env) error {
 		}
 	}
 	spec := client.Spec{Name: c.String("name"), Hint: hintOf(addr), Takeover: c.Bool("takeover"), HostHeader: hostHeader}
+	if spec.Settings, spec.Secrets, err = settingsOf(c); err != nil {
+		return err
+	}
 
 	p := newPrinter(e.out, c.Bool("json"), addr)
 	defer p.close()

@@ -75,6 +75,7 @@ type Kept struct {
 
 // Filter chooses events. Empty fields choose all.
 type Filter struct {
+	UserID     string // who owns the endpoint
 	EndpointID string
 	IDs        []string
 	States     []EventState
@@ -82,6 +83,7 @@ type Filter struct {
 	ProviderID string
 	Type       string
 	Path       string // what the target begins with
+	Grep       string // what header or body contain, byte for byte
 	Since      time.Time
 	Until      time.Time
 	After      string // only ids after this one, in the order of the list

@@ -37,6 +37,9 @@ type Options struct {
 	Info func() Info
 	// Status tells how it is.
 	Status func(ctx context.Context) Status
+	// Endpoints keeps names and their settings, Events what their inboxes have kept.
+	Endpoints *Endpoints
+	Events    *Events
 	// Domains keeps users' own domains.
 	Domains *Domains
 	Version string
@@ -61,6 +64,8 @@ func New(o Options) http.Handler {
 	a.UseMiddleware(a.authenticate)
 	a.me()
 	a.status()
+	a.endpoints()
+	a.events()
 	a.domains()
 	return http.MaxBytesHandler(mux, maxBody)
 }

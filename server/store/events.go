@@ -269,6 +269,9 @@ func conditions(f relay.Filter) (where string, args []any) {
 			add(column+` = ?`, value)
 		}
 	}
+	if f.UserID != "" {
+		add(`events.endpoint_id in (select id from endpoints where user_id = ?)`, f.UserID)
+	}
 	equal(`events.endpoint_id`, f.EndpointID)
 	equal(`events.provider`, f.Provider)
 	equal(`events.provider_id`, f.ProviderID)
@@ -281,6 +284,10 @@ func conditions(f relay.Filter) (where string, args []any) {
 	}
 	if f.Path != "" {
 		add(`substr(events.target, 1, ?) = ?`, len([]rune(f.Path)), f.Path)
+	}
+	if f.Grep != "" {
+		add(`exists (select 1 from contents where contents.event_id = events.id and (instr(contents.body, ?) > 0 or instr(contents.header, ?) > 0))`,
+			[]byte(f.Grep), []byte(f.Grep))
 	}
 	if !f.Since.IsZero() {
 		add(`events.received >= ?`, millis(f.Since))

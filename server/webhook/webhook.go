@@ -191,6 +191,12 @@ func (b *Inbox) Load(ctx context.Context) error {
 	return nil
 }
 
+// Check finds what can never be right in an endpoint (ErrInvalid).
+func Check(e relay.Endpoint) error {
+	_, err := compile(e)
+	return err
+}
+
 // Set takes an endpoint with its settings, in place of the one with the same id. It
 // does not keep it. Settings that can never be right are an error (ErrInvalid).
 func (b *Inbox) Set(e relay.Endpoint) error {
