@@ -68,7 +68,9 @@ func TestAURLThatDoesNotAnswerIsToldWithAWarning(t *testing.T) {
 
 func TestANameThatIsNotKnownIsToldSooner(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c := newTold(func(context.Context, string) error { return client.Plainly(&net.DNSError{Name: "alice.relay.test", IsNotFound: true}) })
+		c := newTold(func(context.Context, string) error {
+			return client.Plainly(&net.DNSError{Name: "alice.relay.test", IsNotFound: true})
+		})
 		c.event(client.Online{URL: "https://alice.relay.test"})
 		time.Sleep(time.Minute)
 		synctest.Wait()

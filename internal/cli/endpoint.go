@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/url"
 	"text/tabwriter"
+	"time"
 
 	urfave "github.com/urfave/cli/v2"
 
@@ -115,7 +116,9 @@ func showEndpoint(c *urfave.Context, e *env, cred credential, name string) error
 func describeEndpoint(e *env, p endpoint) error {
 	s := p.Effective
 	t := tabwriter.NewWriter(e.out, 0, 0, 2, ' ', 0)
-	line := func(what, format string, args ...any) { _, _ = fmt.Fprintf(t, "%s\t"+format+"\n", append([]any{what}, args...)...) }
+	line := func(what, format string, args ...any) {
+		_, _ = fmt.Fprintf(t, "%s\t"+format+"\n", append([]any{what}, args...)...)
+	}
 	line("name", "%s", p.Name)
 	line("url", "%s", p.URL)
 	if p.Agent != "" {
@@ -141,9 +144,13 @@ func describeEndpoint(e *env, p endpoint) error {
 	return t.Flush()
 }
 
+// timeOf writes a length of time for people.
 func timeOf(d relay.Duration) string {
-	text, _ := d.MarshalText()
-	return string(text)
+	const day = 24 * time.Hour
+	if t := time.Duration(d); t >= 2*day && t%day == 0 {
+		return fmt.Sprintf("%d days", t/day)
+	}
+	return time.Duration(d).String()
 }
 
 func listEndpoints(c *urfave.Context, e *env) error {

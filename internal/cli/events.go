@@ -110,8 +110,8 @@ func eventsCommand(e *env) *urfave.Command {
 				Name: "tail", Usage: "list events as they come", Flags: append(filterFlags(), serverFlags()...),
 				Action: func(c *urfave.Context) error { return tailEvents(c, e) },
 			},
-			bulk("replay", "deliver events once more", "to be delivered once more"),
-			bulk("retry", "begin again with dead or cancelled ones, and at once with those that wait", "to be tried at once"),
+			bulk("replay", "deliver events once more", "delivered once more"),
+			bulk("retry", "begin again with dead or cancelled ones, and at once with those that wait", "tried at once"),
 			bulk("cancel", "give up pending ones", "cancelled"),
 			bulk("purge", "remove events for good; pending ones only with --status pending", "removed"),
 		},
@@ -459,14 +459,17 @@ func bulkEvents(c *urfave.Context, e *env, verb, done string) error {
 	if c.Bool("json") {
 		return printJSON(e, verb, map[string]any{"count": out.Count, "dry_run": c.Bool("dry-run")})
 	}
-	word := "events are"
+	word, will := "events", "will be"
 	if out.Count == 1 {
-		word = "event is"
+		word = "event"
 	}
-	if c.Bool("dry-run") {
-		word = strings.TrimSuffix(strings.TrimSuffix(word, " is"), " are") + " would be"
+	switch {
+	case c.Bool("dry-run"):
+		will = "would be"
+	case verb == "cancel" || verb == "purge": // it has happened
+		will = map[bool]string{true: "is", false: "are"}[out.Count == 1]
 	}
-	_, err = fmt.Fprintf(e.out, "%d %s %s.\n", out.Count, word, done)
+	_, err = fmt.Fprintf(e.out, "%d %s %s %s.\n", out.Count, word, will, done)
 	if err == nil && len(ids) > 0 && out.Count < len(ids) && !c.Bool("dry-run") {
 		_, _ = fmt.Fprintf(e.err, "relay: %d of the ids are not there, or it makes no sense for them.\n", len(ids)-out.Count)
 	}

@@ -73,9 +73,13 @@ func unauthorized(detail string) *Problem {
 	return newProblem(http.StatusUnauthorized, "auth", detail)
 }
 
-// sentence makes a sentence of an error.
+// sentence makes a sentence of an error. The kind is told by the code, where it stands
+// at the beginning.
 func sentence(err error) string {
 	s := err.Error()
+	for _, k := range kinds {
+		s = strings.TrimPrefix(s, k.kind.Error()+": ")
+	}
 	if s == "" {
 		return s
 	}
