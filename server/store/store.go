@@ -19,6 +19,7 @@ import (
 	"net/url"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"modernc.org/sqlite"
@@ -31,6 +32,11 @@ import (
 // microseconds; more connections than cores only cost memory.
 const readers = 4
 
+// synchronous is SQLite's pragma: with full, a commit returns when it is on disk. It
+// is a variable for one test alone, which builds the program with another value to see
+// that it would notice: go build -ldflags '-X …/server/store.synchronous=normal'.
+var synchronous = "full"
+
 // A Store is the open database. Its methods are safe for concurrent use, also
 // while Close runs. Make one with Open.
 type Store struct {
@@ -42,6 +48,8 @@ type Store struct {
 	reader *sql.DB // query_only
 	ids    ids
 	key    []byte // see Seal
+
+	diskFailed atomic.Bool // see errDisk
 
 	jobs    chan *job
 	quit    chan struct{} // closed by Close
@@ -75,7 +83,7 @@ func Open(ctx context.Context, dir string) (*Store, error) {
 	// auto_vacuum comes first: it counts only while the file is empty, and the
 	// journal mode writes to it. See reclaimable. The log is cut back to 16 MiB
 	// after a burst.
-	if s.writer, err = openPool(path, 1, "auto_vacuum(incremental)", "journal_mode(wal)", "synchronous(full)", "secure_delete(on)",
+	if s.writer, err = openPool(path, 1, "auto_vacuum(incremental)", "journal_mode(wal)", "synchronous("+synchronous+")", "secure_delete(on)",
 		"journal_size_limit(16777216)"); err != nil {
 		return nil, fmt.Errorf("open store: %w", err)
 	}

@@ -6,6 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
 )
 
 // The limits of one transaction. A commit is an fsync, which takes from 0.1 ms
@@ -15,6 +18,12 @@ const (
 	groupSize = 200
 	groupTime = 5 * time.Millisecond
 )
+
+// errDisk is returned by writing methods after the disk has failed to sync. What a
+// failed fsync has left behind nobody knows, and one that succeeds later says nothing of
+// it: systems drop the pages that they could not write. So nothing is believed any
+// more until a new process opens the store and looks at what is there.
+var errDisk = errors.New("the disk has failed to write what it was given; nothing is kept any more until the server is started anew, on a disk that works")
 
 // errClosed is returned by writing methods after Close.
 var errClosed = errors.New("the store is closed")
@@ -36,6 +45,9 @@ type job struct {
 // caller: a statement that is interrupted takes the whole transaction with it.
 // do must not call methods of the Store: it holds the only writing connection.
 func (s *Store) write(ctx context.Context, do func(*sql.Tx) error) error {
+	if s.diskFailed.Load() {
+		return errDisk
+	}
 	j := &job{ctx: ctx, do: do, done: make(chan error, 1)}
 	select {
 	case s.jobs <- j:
@@ -63,8 +75,13 @@ func (s *Store) writeLoop() {
 // answers them all. It never waits for more to come: a lone write is committed
 // at once.
 func (s *Store) writeGroup(first *job) {
+	if s.diskFailed.Load() { // while this one waited for its turn
+		first.done <- errDisk
+		return
+	}
 	tx, err := s.writer.Begin()
 	if err != nil {
+		s.noteDisk(err)
 		first.done <- fmt.Errorf("begin: %w", err)
 		return
 	}
@@ -73,6 +90,7 @@ func (s *Store) writeGroup(first *job) {
 	for j := first; j != nil; j = s.next(len(kept), deadline) {
 		own, broken := runJob(tx, j)
 		if broken != nil {
+			s.noteDisk(broken)
 			_ = tx.Rollback() // SQLite may have rolled back already
 			answer(append(kept, j), broken)
 			return
@@ -88,10 +106,19 @@ func (s *Store) writeGroup(first *job) {
 		return
 	}
 	if err := tx.Commit(); err != nil {
+		s.noteDisk(err)
 		answer(kept, fmt.Errorf("commit: %w", err))
 		return
 	}
 	answer(kept, nil)
+}
+
+// noteDisk remembers that the disk has failed, if err is of that.
+func (s *Store) noteDisk(err error) {
+	var se *sqlite.Error
+	if errors.As(err, &se) && (se.Code() == sqlite3.SQLITE_IOERR_FSYNC || se.Code() == sqlite3.SQLITE_IOERR_DIR_FSYNC) {
+		s.diskFailed.Store(true)
+	}
 }
 
 // next returns a job that is waiting now, or nil when the group is complete.
