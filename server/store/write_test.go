@@ -8,6 +8,7 @@ import (
 	"maps"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -246,4 +247,35 @@ func BenchmarkWriteTogether(b *testing.B) {
 			}
 		}
 	})
+}
+
+// What each arrival and each try ask must not take longer the more is kept.
+func TestTheInboxAsksIndexes(t *testing.T) {
+	s := openTest(t)
+	for _, query := range []string{
+		`select id from events where endpoint_id = 'a' and provider_id = 'b' and provider_id <> '' and state <> 'rejected' order by id limit 1`,
+		`select exists (select 1 from deliveries where endpoint_id = 'a' and state in ('pending', 'sending'))`,
+		`select id from endpoints where exists (select 1 from deliveries where endpoint_id = endpoints.id and state in ('pending', 'sending'))`,
+		`select next from deliveries where endpoint_id = 'a' and state = 'pending' order by next limit 1`,
+		`select id from deliveries where endpoint_id = 'a' and state = 'pending' and next > 0 and next <= 4 order by next, id limit 5`,
+		usageQuery,
+	} {
+		var args []any
+		if strings.Contains(query, "$1") {
+			args = append(args, "a")
+		}
+		plans, err := collect(t.Context(), s.reader, func(r row) (plan string, err error) {
+			var id, parent, unused int
+			err = r.Scan(&id, &parent, &unused, &plan)
+			return plan, err
+		}, `explain query plan `+query, args...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, plan := range plans {
+			if strings.HasPrefix(plan, "SCAN events") || strings.HasPrefix(plan, "SCAN deliveries") || strings.Contains(plan, "TEMP B-TREE") {
+				t.Errorf("%s: %s", query, plan)
+			}
+		}
+	}
 }

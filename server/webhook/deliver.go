@@ -39,7 +39,7 @@ func (b *Inbox) deliver(e *endpoint, d relay.Delivery) relay.Result {
 		return relay.Result{} // it was removed; its delivery went with it
 	case err != nil:
 		b.log.Error("load event", "event", d.EventID, "err", err)
-		return b.settle(e, d, began, outcome{nil, errors.Join(relay.ErrOffline, ErrUnsent, err)})
+		return b.settle(e, d, began, outcome{nil, errors.Join(errNotLoaded, err)})
 	}
 	defer release()
 	ctx, cancel := context.WithTimeout(b.life, time.Duration(e.Settings.Timeout))
@@ -48,14 +48,19 @@ func (b *Inbox) deliver(e *endpoint, d relay.Delivery) relay.Result {
 	return b.settle(e, d, began, outcome{res, err})
 }
 
+// errNotLoaded is the error of a try that the app has not seen, for reasons of ours.
+var errNotLoaded = errors.New("the server could not read the event just now")
+
 // load reads an event when there is memory for it.
 func (b *Inbox) load(id string) (ev relay.Event, release func(), err error) {
 	size, err := b.store.EventBytes(b.life, id)
 	if err != nil {
 		return relay.Event{}, nil, err
 	}
-	if err := b.leaving.wait(b.life, size); err != nil {
-		return relay.Event{}, nil, err
+	ctx, cancel := context.WithTimeout(b.life, memoryPatience)
+	defer cancel()
+	if err := b.leaving.wait(ctx, size); err != nil {
+		return relay.Event{}, nil, fmt.Errorf("wait for memory: %w", err)
 	}
 	if ev, err = b.store.Event(b.life, id); err != nil {
 		b.leaving.give(size)
@@ -155,6 +160,8 @@ func (b *Inbox) settle(e *endpoint, d relay.Delivery, began time.Time, o outcome
 // failure says what an error of Forward means.
 func (b *Inbox) failure(e *endpoint, err error) relay.Result {
 	switch {
+	case errors.Is(err, errNotLoaded):
+		return relay.Result{Offline: true, Unsent: true, Reason: errNotLoaded.Error()}
 	case errors.Is(err, relay.ErrOffline):
 		return relay.Result{Offline: true, Unsent: errors.Is(err, ErrUnsent), Reason: "the agent was away"}
 	case b.life.Err() != nil:

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"testing/iotest"
 	"time"
@@ -145,8 +146,10 @@ func TestAnEventWhoseSenderWasNeverAnsweredIsDelivered(t *testing.T) {
 		w := newWorld(t)
 		w.endpoint("hooks", fallback())
 		w.agent(true)
-		goOn := make(chan struct{})
-		w.serve(func(*http.Request) (*http.Response, error) { <-goOn; return answer(500, ""), nil })
+		hold := make(chan struct{})
+		goOn := sync.OnceFunc(func() { close(hold) })
+		defer goOn()
+		w.serve(func(*http.Request) (*http.Response, error) { <-hold; return answer(500, ""), nil })
 		w.start()
 		ctx, leave := context.WithCancel(t.Context())
 		req, _ := http.NewRequestWithContext(ctx, http.MethodPost, w.http.URL, strings.NewReader("x"))
@@ -164,7 +167,7 @@ func TestAnEventWhoseSenderWasNeverAnsweredIsDelivered(t *testing.T) {
 		case <-time.After(patience):
 			t.Fatal("the handler still waits for the app")
 		}
-		close(goOn)
+		goOn()
 		if d := w.attempted(id, 1); d.State != relay.DeliveryPending {
 			t.Errorf("after 500 with nobody to tell: %+v", d)
 		}
@@ -241,6 +244,8 @@ func TestStrictOrderIsKeptByWhatIsLive(t *testing.T) {
 	w.start()
 	first := w.post("hooks", "1")
 	hold := make(chan struct{})
+	goOn := sync.OnceFunc(func() { close(hold) })
+	defer goOn()
 	w.serve(func(*http.Request) (*http.Response, error) { <-hold; return answer(200, ""), nil })
 	w.agent(true)
 	w.next()
@@ -248,7 +253,7 @@ func TestStrictOrderIsKeptByWhatIsLive(t *testing.T) {
 	if second.StatusCode != 202 || len(w.calls()) != 1 {
 		t.Errorf("the second overtakes: %d", second.StatusCode)
 	}
-	close(hold)
+	goOn()
 	w.settled(first.id(), relay.EventDelivered)
 	w.settled(second.id(), relay.EventDelivered)
 	if r := w.post("hooks", "3"); r.StatusCode != 200 {

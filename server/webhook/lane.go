@@ -20,6 +20,8 @@ const (
 	offlinePause = time.Second
 	// longestWait bounds every wait: the clock may be set meanwhile.
 	longestWait = time.Minute
+	// memoryPatience is how long a claimed delivery may wait for memory.
+	memoryPatience = leaseSlack / 2
 	// leaseSlack is how much longer than a try its lease is.
 	leaseSlack = 30 * time.Second
 )
@@ -85,14 +87,16 @@ func (b *Inbox) drain(endpointID string, l *lane) {
 		case !b.o.Live(e.Name):
 			// Nothing is due before there is an agent, and no try is lost.
 		case busy < e.Settings.InFlight:
-			free := e.Settings.InFlight - busy
-			claimed, err := b.claim(e, free)
+			var claimed []relay.Delivery
+			var err error
+			// Mostly nothing is due when some agent comes or goes: a look costs
+			// less than a claim.
+			if wait, idle, err = b.next(e); err == nil && wait <= 0 {
+				claimed, err = b.claim(e, e.Settings.InFlight-busy)
+			}
 			for _, d := range claimed {
 				busy++
 				go func() { ended <- b.deliver(e, d) }()
-			}
-			if err == nil && len(claimed) < free {
-				wait, idle, err = b.next(e)
 			}
 			if err != nil {
 				b.log.Error("look for deliveries", "endpoint", e.Name, "err", err)

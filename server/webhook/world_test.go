@@ -129,9 +129,9 @@ func (w *world) halt() {
 	if w.stop == nil {
 		return
 	}
+	w.stop()
 	w.http.CloseClientConnections()
 	w.http.Close()
-	w.stop()
 	select {
 	case err := <-w.stopped:
 		if err != nil {

@@ -47,7 +47,7 @@ create table contents (
 create table deliveries (
     id          text primary key,
     event_id    text not null references events (id) on delete cascade,
-    endpoint_id text not null references endpoints (id) on delete cascade,
+    endpoint_id text not null, -- that of the event, with which the row goes
     state       text not null,
     replay      boolean not null,
     live        boolean not null,
@@ -61,7 +61,6 @@ create table deliveries (
     created     bigint not null
 );
 create index deliveries_event on deliveries (event_id, id);
-create index deliveries_endpoint on deliveries (endpoint_id);
 create index deliveries_due on deliveries (endpoint_id, next, id) where state = 'pending';
 create index deliveries_open on deliveries (endpoint_id, id) where state in ('pending', 'sending');
 create index deliveries_leased on deliveries (lease) where state = 'sending';
