@@ -12,13 +12,17 @@ import (
 	"github.com/relaytunnel/relay/server/webhook"
 )
 
+// minInbox is how much memory, in bytes, the inbox may take for bodies at least: two of
+// the largest that senders send.
+const minInbox = 64 << 20
+
 // openInbox makes the inbox of all endpoints and reads them.
 func (s *Server) openInbox(ctx context.Context, st *store.Store) error {
 	s.inbox = webhook.New(webhook.Options{
 		Store: st, Forward: s.forwardEvent, Watch: s.registry.Watch, Log: s.log,
 		Live:     func(name relay.Name) bool { _, ok := s.registry.Find(s.hostOf(name)); return ok },
 		Visitor:  func(r *http.Request) webhook.Visitor { return webhook.Visitor(s.edge.Visitor(r)) },
-		DrainFor: s.c.DrainFor,
+		DrainFor: s.c.DrainFor, MaxBuffered: max(s.memory/2, minInbox),
 	})
 	return s.inbox.Load(ctx)
 }

@@ -50,6 +50,7 @@ type Server struct {
 	public  *url.URL     // scheme, domain and port as visitors see them
 	altSvc  string       // tells visitors of HTTP/3; empty without it
 	started time.Time
+	memory  int64 // what bytes that wait may take, in all
 }
 
 // New makes a server; nothing runs and nothing is open before Run. c has been

@@ -123,7 +123,7 @@ func TestNothingAcceptedIsLostInCrashes(t *testing.T) {
 	for _, mode := range []string{"always", "fallback"} {
 		t.Run(mode, func(t *testing.T) {
 			l := &arrivals{got: map[string]int{}}
-			r := openRoad(t, serveApp(t, l), "--name", "hooks", "--inbox", mode, "--no-inspect")
+			r := openRoad(t, serveApp(t, l), "--name", "hooks", "--inbox", mode, "--no-inspect", "--keep-events", "1000000")
 			s := &senders{addr: r.addr, host: r.host, prefix: mode}
 			ctx, stop := context.WithCancel(t.Context())
 			done := make(chan struct{})
@@ -134,10 +134,12 @@ func TestNothingAcceptedIsLostInCrashes(t *testing.T) {
 				time.Sleep(400 * time.Millisecond) // of load
 				if n%4 == 3 {
 					r.agent.kill()
-					r.agent = r.startAgent(t, r.app, "--name", "hooks", "--no-inspect", "--takeover")
 				}
 				r.server.kill()
 				r.startServer(t, addr)
+				if n%4 == 3 {
+					r.agent = r.startAgent(t, r.app, "--name", "hooks", "--no-inspect", "--takeover")
+				}
 			}
 			time.Sleep(400 * time.Millisecond)
 			stop()

@@ -32,6 +32,15 @@ import (
 // microseconds; more connections than cores only cost memory.
 const readers = 4
 
+// openWait is how long Open waits for other processes that open the database too.
+const openWait = 5 * time.Second
+
+// busy tells whether another process was in the way.
+func busy(err error) bool {
+	var se *sqlite.Error
+	return errors.As(err, &se) && se.Code()&0xff == sqlite3.SQLITE_BUSY
+}
+
 // synchronous is SQLite's pragma: with full, a commit returns when it is on disk. It
 // is a variable for one test alone, which builds the program with another value to see
 // that it would notice: go build -ldflags '-X …/server/store.synchronous=normal'.
@@ -90,7 +99,14 @@ func Open(ctx context.Context, dir string) (*Store, error) {
 	if s.reader, err = openPool(path, readers, "query_only(on)"); err != nil {
 		return nil, errors.Join(fmt.Errorf("open store: %w", err), s.writer.Close())
 	}
-	if err := s.prepare(ctx, path); err != nil {
+	err = s.prepare(ctx, path)
+	// The switch to the write-ahead log does not wait for others, whatever
+	// busy_timeout says.
+	for late := time.Now().Add(openWait); busy(err) && time.Now().Before(late) && ctx.Err() == nil; {
+		time.Sleep(openWait / 200)
+		err = s.prepare(ctx, path)
+	}
+	if err != nil {
 		return nil, errors.Join(fmt.Errorf("open store: %w", err), s.closePools())
 	}
 	s.running.Go(s.writeLoop)
