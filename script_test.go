@@ -425,24 +425,61 @@ func TestDocsTellOfEveryFlag(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	flag := regexp.MustCompile(`(?m)^ +(--[a-z0-9-]+)|\$(RELAY_[A-Z_]+)`)
-	for _, command := range []string{"server", "login", "http", "demo", "version"} {
+	flag := regexp.MustCompile(`(?m)^ +(--[a-z0-9-]+)|\$(RELAY_[A-Z0-9_]+)`)
+	checked := 0
+	var check func(section string, command ...string)
+	check = func(section string, command ...string) {
+		checked++
+		help := helpOf(t, command...)
+		for _, m := range flag.FindAllStringSubmatch(help, -1) {
+			if word := m[1] + m[2]; word != "--help" && !strings.Contains(section, "`"+word) && !strings.Contains(section, word+"`") {
+				t.Errorf("the section on relay %s does not tell of %s", strings.Join(command, " "), word)
+			}
+		}
+		for _, sub := range commandsIn(help) {
+			if !strings.Contains(section, "relay "+strings.Join(command, " ")+" "+sub) {
+				t.Errorf("the section on relay %s has no example of %s", command[0], sub)
+			}
+			check(section, append(command[:len(command):len(command)], sub)...)
+		}
+	}
+	for _, command := range commandsIn(helpOf(t)) {
+		if command == "help" {
+			continue
+		}
 		_, section, found := strings.Cut(string(page), "\n## relay "+command+"\n")
 		if !found {
 			t.Errorf("there is no section on relay %s", command)
 			continue
 		}
 		section, _, _ = strings.Cut(section, "\n## ")
-		help, err := exec.Command("relay", command, "--help").Output()
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, m := range flag.FindAllStringSubmatch(string(help), -1) {
-			if word := m[1] + m[2]; word != "--help" && !strings.Contains(section, "`"+word) && !strings.Contains(section, word+"`") {
-				t.Errorf("the section on relay %s does not tell of %s", command, word)
-			}
+		check(section, command)
+	}
+	if checked < 15 {
+		t.Fatalf("only %d commands were found: is the help written in another way now?", checked)
+	}
+}
+
+func helpOf(t *testing.T, command ...string) string {
+	t.Helper()
+	help, err := exec.Command("relay", append(command, "--help")...).Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(help)
+}
+
+// commandsIn are the commands that a help page lists.
+func commandsIn(help string) []string {
+	_, list, _ := strings.Cut(help, "\nCOMMANDS:\n")
+	list, _, _ = strings.Cut(list, "\n\n")
+	var names []string
+	for line := range strings.Lines(list) {
+		if name, _, _ := strings.Cut(strings.TrimSpace(line), " "); name != "" {
+			names = append(names, strings.TrimSuffix(name, ","))
 		}
 	}
+	return names
 }
 
 // Every code that a visitor may find in Relay-Error has its row in docs/errors.md.
@@ -453,7 +490,7 @@ func TestDocsTellOfEveryError(t *testing.T) {
 	}
 	code := regexp.MustCompile(`(?:Code: *"|badRequest\("|Relay-Error: )([a-z]+(?:_[a-z]+)+)`)
 	seen := map[string]bool{}
-	for _, pattern := range []string{"server/edge/*.go", "client/forward/*.go", "internal/http1/*.go"} {
+	for _, pattern := range []string{"server/edge/*.go", "server/webhook/*.go", "client/forward/*.go", "internal/http1/*.go"} {
 		files, err := filepath.Glob(pattern)
 		if err != nil {
 			t.Fatal(err)

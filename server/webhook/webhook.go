@@ -125,7 +125,7 @@ type Inbox struct {
 	abort context.CancelFunc
 	purge chan string // endpoints that have grown much
 
-	mu        sync.Mutex
+	mu        sync.RWMutex // Handler, which is asked on every request, only reads
 	byName    map[relay.Name]*endpoint
 	byID      map[string]*endpoint
 	lanes     map[string]*lane
@@ -230,9 +230,9 @@ func (b *Inbox) Remove(id string) {
 // no inbox. What is not the inbox's to keep goes to live: other paths, upgrades,
 // and in fallback mode requests that only read.
 func (b *Inbox) Handler(name relay.Name, live http.Handler) (h http.Handler, ok bool) {
-	b.mu.Lock()
+	b.mu.RLock()
 	e := b.byName[name]
-	b.mu.Unlock()
+	b.mu.RUnlock()
 	if e == nil || e.Settings.Inbox == relay.InboxOff {
 		return nil, false
 	}
