@@ -77,7 +77,7 @@ func (s *Server) http3Server(t *tls.Config) *http3.Server {
 // serveQUIC serves HTTP/3 until ctx ends; then requests in flight get as long as
 // drain says. A visitor must show that its address is its own when handshakes are
 // many, so that nobody is flooded by our answers.
-func (s *Server) serveQUIC(ctx context.Context, srv *http3.Server, c net.PacketConn, drain context.Context) error {
+func (s *Server) serveQUIC(ctx, drain context.Context, srv *http3.Server, c net.PacketConn) error {
 	tr := &quic.Transport{Conn: c, VerifySourceAddress: newBusy(time.Now).busy}
 	defer func() { _ = tr.Close() }()
 	ln, err := tr.ListenEarly(srv.TLSConfig, srv.QUICConfig)
@@ -94,7 +94,7 @@ func (s *Server) serveQUIC(ctx context.Context, srv *http3.Server, c net.PacketC
 	_ = srv.Shutdown(drain)
 	_ = srv.Close()
 	_ = ln.Close()
-	<-done
+	_ = <-done // that it was closed
 	return nil
 }
 
@@ -181,14 +181,14 @@ func (s *Server) serveTLS(l *life, d *doors) {
 		<-l.open.Done()
 		var stopping sync.WaitGroup
 		for _, one := range []*http.Server{srv, plain} {
-			stopping.Go(func() { shutdown(one, l.drain) })
+			stopping.Go(func() { shutdown(l.drain, one) })
 		}
 		stopping.Wait()
 		return nil
 	})
 	if d.quic != nil {
 		h3 := s.http3Server(s.tls)
-		l.serve("serve HTTP/3", func() error { return s.serveQUIC(l.open, h3, d.quic, l.drain) })
+		l.serve("serve HTTP/3", func() error { return s.serveQUIC(l.open, l.drain, h3, d.quic) })
 	}
 	l.run("certificates", func() error { return s.certs.Run(l.ctx) })
 }

@@ -224,14 +224,14 @@ func (s *Server) servePlain(l *life, d *doors) {
 		<-l.open.Done()
 		var stopping sync.WaitGroup
 		stopping.Go(func() { front.Shutdown(l.drain) })
-		shutdown(srv, l.drain)
+		shutdown(l.drain, srv)
 		stopping.Wait()
 		return nil
 	})
 }
 
 // shutdown lets the requests in flight end, until drain ends.
-func shutdown(srv *http.Server, drain context.Context) {
+func shutdown(drain context.Context, srv *http.Server) {
 	if err := srv.Shutdown(drain); err != nil {
 		_ = srv.Close()
 	}

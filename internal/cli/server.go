@@ -122,8 +122,7 @@ func runServer(c *urfave.Context, e *env) error {
 	if err := tlsFlags(c); err != nil {
 		return err
 	}
-	switch {
-	case cfg.Domain == "":
+	if cfg.Domain == "" {
 		return usagef("which domain? Say --domain relay.example.com, or --dev to try it on this machine")
 	}
 	if cfg.DataDir == "" {

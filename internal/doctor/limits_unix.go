@@ -13,7 +13,7 @@ func freeDisk(dir string) (int64, bool) {
 	for {
 		var s syscall.Statfs_t
 		if err := syscall.Statfs(dir, &s); err == nil {
-			return int64(uint64(s.Bavail) * uint64(s.Bsize)), true //nolint:gosec,unconvert // their types differ between systems
+			return int64(uint64(s.Bavail) * uint64(s.Bsize)), true //nolint:unconvert // their types differ between systems
 		}
 		up := filepath.Dir(dir)
 		if up == dir {
@@ -29,5 +29,5 @@ func openFiles() (uint64, bool) {
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &r); err != nil {
 		return 0, false
 	}
-	return uint64(r.Cur), true //nolint:gosec,unconvert // it is signed on some systems
+	return uint64(r.Cur), true //nolint:unconvert // it is signed on some systems
 }

@@ -69,4 +69,4 @@ type offlineError struct{}
 func (*offlineError) Error() string { return "no agent is connected" }
 
 // Is makes it relay.ErrOffline.
-func (*offlineError) Is(target error) bool { return target == relay.ErrOffline } //nolint:errorlint // compared as errors.Is does
+func (*offlineError) Is(target error) bool { return target == relay.ErrOffline }
