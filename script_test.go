@@ -334,7 +334,7 @@ func readDocs(path string) (map[string]document, error) {
 	defer f.Close()
 	docs := map[string]document{}
 	heading := regexp.MustCompile("^### `([a-z]+)`")
-	row := regexp.MustCompile("^\\| `([a-z_]+)` +\\| (string|number|integer|boolean) +\\| (.*) \\|$")
+	row := regexp.MustCompile("^\\| `([a-z_]+)` +\\| (string|number|integer|boolean|array) +\\| (.*) \\|$")
 	event := ""
 	lines := bufio.NewScanner(f)
 	for lines.Scan() {
@@ -410,6 +410,8 @@ func typesOf(v any) []string {
 		return []string{"string"}
 	case bool:
 		return []string{"boolean"}
+	case []any:
+		return []string{"array"}
 	case json.Number:
 		if _, err := v.Int64(); err == nil {
 			return []string{"integer", "number"}

@@ -41,6 +41,16 @@ func (e Event) Forge(url string, now time.Time, random io.Reader) (signature.Req
 // Signs tells whether the sender has a signature, a token or a password.
 func (e Event) Signs() bool { return e.Scheme.Algorithm != signature.None }
 
+// Timed tells whether a signature with this secret has a time in it, so that it can
+// be too old.
+func (e Event) Timed(secret string) bool {
+	s := e.way(secret)
+	if len(s.Any) > 0 {
+		s, _ = signature.Lookup(s.Any[0])
+	}
+	return s.Timestamp != ""
+}
+
 // ID is the sender's own id of a request, and empty if it has none.
 func (e Event) ID(r signature.Request) string { return signature.EventID(e.Scheme, r) }
 
