@@ -277,7 +277,7 @@ func override(h, with http.Header) {
 func readBody(file string, in io.Reader) ([]byte, error) {
 	from := in
 	if file != "-" {
-		f, err := os.Open(file) //nolint:gosec // the user's own choice
+		f, err := os.Open(file)
 		if err != nil {
 			return nil, usagef("--file: %v", err)
 		}

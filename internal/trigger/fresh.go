@@ -151,7 +151,8 @@ func (e *Event) move(by time.Duration) {
 }
 
 func moved(was string, by time.Duration) string {
-	at, unit := time.Time{}, time.Second
+	var at time.Time
+	unit := time.Second
 	n, err := strconv.ParseInt(was, 10, 64)
 	if err != nil {
 		if at, err = time.Parse(time.RFC3339Nano, was); err != nil {

@@ -9,7 +9,7 @@ import (
 
 // lockFolder waits until no other process holds the folder.
 func lockFolder(dir string) (unlock func(), err error) {
-	f, err := os.Open(dir) //nolint:gosec // a folder of this module
+	f, err := os.Open(dir)
 	if err != nil {
 		return nil, err
 	}
