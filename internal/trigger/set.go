@@ -42,9 +42,6 @@ func (e *Event) Set(path, value string) error {
 	if err != nil {
 		return fmt.Errorf("set %s: %w", path, err)
 	}
-	if added := strings.HasSuffix(path, ".-1"); !gjson.ValidBytes(body) || !added && gjson.GetBytes(body, path).Raw != strings.TrimSpace(raw) {
-		return fmt.Errorf("set %s: the body has no such place", path)
-	}
 	e.Body = body
 	return nil
 }
