@@ -54,7 +54,7 @@ var rooms = map[string][]string{
 	"server/domain":   {"server/store"},
 	"server/gate":     {"internal/link", "protocol", "server/registry"},
 	"server/cluster":  {"server/registry", "server/store", "internal/link", "protocol"},
-	"server/policy":   {"server/auth"},
+	"server/policy":   {},
 	"server/api":      {"server/auth", "server/store", "server/registry"},
 	"server/ui":       {"internal/inspector"},
 	"server/edge":     {"internal/capture", "internal/http1", "internal/pipe", "internal/socket", "server/policy"},

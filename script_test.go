@@ -492,7 +492,7 @@ func TestDocsTellOfEveryError(t *testing.T) {
 	}
 	code := regexp.MustCompile(`(?:Code: *"|badRequest\("|Relay-Error: )([a-z]+(?:_[a-z]+)+)`)
 	seen := map[string]bool{}
-	for _, pattern := range []string{"server/edge/*.go", "server/webhook/*.go", "client/forward/*.go", "internal/http1/*.go"} {
+	for _, pattern := range []string{"server/edge/*.go", "server/webhook/*.go", "client/forward/*.go", "internal/http1/*.go", "server/policy/*.go"} {
 		files, err := filepath.Glob(pattern)
 		if err != nil {
 			t.Fatal(err)

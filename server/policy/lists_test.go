@@ -11,7 +11,9 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -31,6 +33,7 @@ var (
 
 // publisher is who publishes lists.
 type publisher struct {
+	mu     sync.Mutex
 	answer string
 	err    error
 	asked  []string
@@ -38,8 +41,24 @@ type publisher struct {
 }
 
 func (p *publisher) fetch(_ context.Context, url string) ([]byte, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	p.asked, p.at = append(p.asked, url), append(p.at, time.Now())
 	return []byte(p.answer), p.err
+}
+
+// turns changes what is published from now on.
+func (p *publisher) turns(answer string, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.answer, p.err = answer, err
+}
+
+// log returns what was asked for, and when.
+func (p *publisher) log() ([]string, []time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Clone(p.asked), slices.Clone(p.at)
 }
 
 func (p *publisher) lists(t *testing.T, dir string, log *bytes.Buffer) *policy.Lists {
@@ -85,25 +104,26 @@ func TestOnlyListsInUseAreAskedFor(t *testing.T) {
 		l := p.lists(t, "", nil)
 		live(t, l, func() {
 			time.Sleep(72 * time.Hour)
-			if len(p.asked) != 0 {
-				t.Fatalf("nobody uses a list, but it asked %v", p.asked)
+			if asked, _ := p.log(); len(asked) != 0 {
+				t.Fatalf("nobody uses a list, but it asked %v", asked)
 			}
 			door := use(t, l, "github")
 			synctest.Wait()
-			if len(p.asked) != 1 || p.asked[0] != "https://api.github.com/meta" {
-				t.Fatalf("it asked %v", p.asked)
+			if asked, _ := p.log(); len(asked) != 1 || asked[0] != "https://api.github.com/meta" {
+				t.Fatalf("it asked %v", asked)
 			}
 			if door.Admit(newcomer, request("/"), now) != nil || door.Admit(oldtimer, request("/"), now) == nil || l.Contains("github", anyone) {
 				t.Error("the new list is not what counts")
 			}
 			time.Sleep(10*24*time.Hour - time.Minute)
 			synctest.Wait()
-			if n := len(p.asked); n < 10 || n > 12 {
+			_, at := p.log()
+			if n := len(at); n < 10 || n > 12 {
 				t.Errorf("in ten days it asked %d times", n)
 			}
 			even := true
-			for i := 1; i < len(p.at); i++ {
-				gap := p.at[i].Sub(p.at[i-1])
+			for i := 1; i < len(at); i++ {
+				gap := at[i].Sub(at[i-1])
 				if gap < 21*time.Hour || gap > 27*time.Hour {
 					t.Errorf("it asked after %v", gap)
 				}
@@ -152,7 +172,7 @@ func TestABadListChangesNothing(t *testing.T) {
 						t.Errorf("%s was kept", files[0].Name())
 					}
 					// It tries again soon, and is content when that goes well.
-					p.answer, p.err = `{"hooks":["203.0.113.0/24"]}`, nil
+					p.turns(`{"hooks":["203.0.113.0/24"]}`, nil)
 					time.Sleep(70 * time.Minute)
 					synctest.Wait()
 					if !l.Contains("github", newcomer) || l.Status()[0].Failure != "" {
@@ -185,7 +205,7 @@ func TestListsAreKeptOverAStart(t *testing.T) {
 		}
 		use(t, again, "github")
 		live(t, again, func() {
-			if len(offline.asked) != 0 {
+			if asked, _ := offline.log(); len(asked) != 0 {
 				t.Error("it asks at every start, although a list of today is there")
 			}
 		})

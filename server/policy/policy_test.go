@@ -297,11 +297,13 @@ func TestACountGoesOnWhenSettingsChange(t *testing.T) {
 	if no := same.Admit(anyone, request("/"), now); code(no) != "429 rate_limited" {
 		t.Errorf("the count began anew: %q", code(no))
 	}
-	other := parse(t, relay.Door{Rate: "2/m", Burst: 1}, nil)
-	other.Follow(old)
-	other.Follow(nil)
-	if no := other.Admit(anyone, request("/"), now); no != nil {
-		t.Errorf("another rate gives %s at once", code(no))
+	for _, d := range []relay.Door{{Rate: "2/m", Burst: 1}, {Rate: "1/m", Burst: 2}} {
+		other := parse(t, d, nil)
+		other.Follow(old)
+		other.Follow(nil)
+		if no := other.Admit(anyone, request("/"), now); no != nil {
+			t.Errorf("%+v gives %s at once", d, code(no))
+		}
 	}
 }
 
