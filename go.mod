@@ -8,9 +8,12 @@ require (
 )
 
 require (
+	github.com/gaissmai/bart v0.30.0
 	github.com/go-acme/lego/v5 v5.6.0
 	github.com/letsencrypt/pebble/v2 v2.10.1
 	github.com/miekg/dns v1.1.73
+	github.com/tidwall/gjson v1.20.2
+	github.com/tidwall/sjson v1.2.9
 )
 
 require (
@@ -19,6 +22,8 @@ require (
 	github.com/letsencrypt/challtestsrv v1.4.2 // indirect
 	github.com/ovh/go-ovh v1.9.0 // indirect
 	github.com/quic-go/qpack v0.6.0 // indirect
+	github.com/tidwall/match v1.1.1 // indirect
+	github.com/tidwall/pretty v1.3.0 // indirect
 	golang.org/x/oauth2 v0.37.0 // indirect
 	gopkg.in/ini.v1 v1.67.3 // indirect
 )

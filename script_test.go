@@ -334,7 +334,7 @@ func readDocs(path string) (map[string]document, error) {
 	defer f.Close()
 	docs := map[string]document{}
 	heading := regexp.MustCompile("^### `([a-z]+)`")
-	row := regexp.MustCompile("^\\| `([a-z_]+)` +\\| (string|number|integer|boolean) +\\| (.*) \\|$")
+	row := regexp.MustCompile("^\\| `([a-z_]+)` +\\| (string|number|integer|boolean|array) +\\| (.*) \\|$")
 	event := ""
 	lines := bufio.NewScanner(f)
 	for lines.Scan() {
@@ -410,6 +410,8 @@ func typesOf(v any) []string {
 		return []string{"string"}
 	case bool:
 		return []string{"boolean"}
+	case []any:
+		return []string{"array"}
 	case json.Number:
 		if _, err := v.Int64(); err == nil {
 			return []string{"integer", "number"}
@@ -490,7 +492,7 @@ func TestDocsTellOfEveryError(t *testing.T) {
 	}
 	code := regexp.MustCompile(`(?:Code: *"|badRequest\("|Relay-Error: )([a-z]+(?:_[a-z]+)+)`)
 	seen := map[string]bool{}
-	for _, pattern := range []string{"server/edge/*.go", "server/webhook/*.go", "client/forward/*.go", "internal/http1/*.go"} {
+	for _, pattern := range []string{"server/edge/*.go", "server/webhook/*.go", "client/forward/*.go", "internal/http1/*.go", "server/policy/*.go"} {
 		files, err := filepath.Glob(pattern)
 		if err != nil {
 			t.Fatal(err)

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/lmittmann/tint"
@@ -130,7 +131,7 @@ func newApp(e *env) *urfave.App {
 		return urfave.ShowAppHelp(c)
 	}
 	app.Commands = []*urfave.Command{
-		httpCommand(e), loginCommand(e), serverCommand(e), endpointCommand(e), eventsCommand(e), domainCommand(e), doctorCommand(e), demoCommand(e), versionCommand(e), helpCommand(),
+		httpCommand(e), loginCommand(e), serverCommand(e), endpointCommand(e), eventsCommand(e), triggerCommand(e), domainCommand(e), doctorCommand(e), demoCommand(e), versionCommand(e), helpCommand(),
 	}
 	for _, c := range app.Commands {
 		finish(c)
@@ -178,12 +179,27 @@ func onUsageError(c *urfave.Context, err error, _ bool) error {
 		}
 	}
 	if m := badValue.FindStringSubmatch(msg); m != nil {
-		msg = fmt.Sprintf("--%s %s: give a time like 5s or 2m", m[2], m[1]) // the only flags with a syntax
+		msg = fmt.Sprintf("--%s %s: give %s", m[2], m[1], syntaxOf(c, m[2]))
 	}
 	if m := noValue.FindStringSubmatch(msg); m != nil {
 		msg = fmt.Sprintf("--%s wants a value", m[1])
 	}
 	return &usageError{msg}
+}
+
+// syntaxOf says what the value of a flag looks like: a number or a time.
+func syntaxOf(c *urfave.Context, flag string) string {
+	if c.Command != nil {
+		for _, f := range c.Command.Flags {
+			switch f.(type) {
+			case *urfave.IntFlag, *urfave.Int64Flag:
+				if slices.Contains(f.Names(), flag) {
+					return "a number"
+				}
+			}
+		}
+	}
+	return "a time like 5s or 2m"
 }
 
 func flagNames(flags []urfave.Flag) []string {

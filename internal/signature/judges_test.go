@@ -1,127 +1,20 @@
 package signature_test
 
 import (
-	"bufio"
 	"bytes"
 	"encoding/base64"
 	"encoding/json"
-	"io"
 	"io/fs"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/relaytunnel/relay/internal/signature"
+	"github.com/relaytunnel/relay/internal/signature/judge"
 )
-
-const judgesDir = "testdata/judges"
-
-// judge asks vendors' own libraries, in a process of node.
-type judge struct {
-	in  io.Writer
-	out *bufio.Reader
-}
-
-type question struct {
-	Judge   string            `json:"judge"`
-	Do      string            `json:"do"`
-	Secret  string            `json:"secret"`
-	Public  string            `json:"public,omitempty"`
-	Method  string            `json:"method"`
-	URL     string            `json:"url"`
-	Headers map[string]string `json:"headers"`
-	Body    []byte            `json:"body"`
-}
-
-type verdict struct {
-	OK      bool              `json:"ok"`
-	Error   string            `json:"error"`
-	Headers map[string]string `json:"headers"`
-}
-
-// newJudge installs the libraries and starts the process.
-func newJudge(t *testing.T) *judge {
-	t.Helper()
-	if testing.Short() {
-		t.Skip("the vendors' libraries are not asked in short tests")
-	}
-	for _, program := range []string{"node", "npm"} {
-		if _, err := exec.LookPath(program); err != nil {
-			t.Skipf("%s is not installed, so vendors' libraries cannot judge the signatures", program)
-		}
-	}
-	install(t)
-	cmd := exec.CommandContext(t.Context(), "node", "judges.mjs")
-	cmd.Dir = judgesDir
-	cmd.Stderr = t.Output()
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		in.Close()
-		if err := cmd.Wait(); err != nil && t.Context().Err() == nil {
-			t.Errorf("the judges ended with %v", err)
-		}
-	})
-	return &judge{in, bufio.NewReader(out)}
-}
-
-// install runs npm ci, unless what is there is of this lock file already.
-func install(t *testing.T) {
-	t.Helper()
-	lock, err := os.ReadFile(filepath.Join(judgesDir, "package-lock.json"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	stamp := filepath.Join(judgesDir, "node_modules", ".installed-from")
-	if was, err := os.ReadFile(stamp); err == nil && bytes.Equal(was, lock) {
-		return
-	}
-	cmd := exec.CommandContext(t.Context(), "npm", "ci")
-	cmd.Dir = judgesDir
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Skipf("npm ci could not install the vendors' libraries (is there a network?): %v\n%s", err, out)
-	}
-	if err := os.WriteFile(stamp, lock, 0o600); err != nil {
-		t.Fatal(err)
-	}
-}
-
-func (j *judge) ask(t *testing.T, do, name, secret, public string, r signature.Request) verdict {
-	t.Helper()
-	q := question{Judge: name, Do: do, Secret: secret, Public: public, Method: r.Method, URL: r.URL, Headers: map[string]string{}, Body: r.Body}
-	for key := range r.Header {
-		q.Headers[strings.ToLower(key)] = r.Header.Get(key)
-	}
-	line, err := json.Marshal(q)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := j.in.Write(append(line, '\n')); err != nil {
-		t.Fatal(err)
-	}
-	answer, err := j.out.ReadBytes('\n')
-	if err != nil {
-		t.Fatalf("the judge gave no answer: %v", err)
-	}
-	var v verdict
-	if err := json.Unmarshal(answer, &v); err != nil {
-		t.Fatalf("%v in the answer %s", err, answer)
-	}
-	return v
-}
 
 var judges = []struct {
 	judge, scheme string
@@ -179,7 +72,7 @@ func jsonNumber(n int64) string {
 }
 
 func TestVendorsAgree(t *testing.T) {
-	j := newJudge(t)
+	j := judge.New(t)
 	for _, tt := range judges {
 		t.Run(tt.judge+" "+tt.scheme, func(t *testing.T) {
 			s, ok := signature.Lookup(tt.scheme)
@@ -201,7 +94,7 @@ func TestVendorsAgree(t *testing.T) {
 				if tt.scheme == "mandrill" {
 					r.Header.Set("X-Twilio-Signature", r.Header.Get("X-Mandrill-Signature"))
 				}
-				if v := j.ask(t, "verify", tt.judge, x.verify, x.verify, r); !v.OK {
+				if v := j.Ask(t, "verify", tt.judge, x.verify, x.verify, r); !v.OK {
 					t.Errorf("it does not: %s\n%v", v.Error, r.Header)
 				}
 				changed := r
@@ -209,7 +102,7 @@ func TestVendorsAgree(t *testing.T) {
 				if tt.scheme == "mandrill" {
 					changed.Body = []byte("mandrill_events=%5B1%5D")
 				}
-				if v := j.ask(t, "verify", tt.judge, x.verify, x.verify, changed); v.OK {
+				if v := j.Ask(t, "verify", tt.judge, x.verify, x.verify, changed); v.OK {
 					t.Error("it accepts another body too, so it proves nothing")
 				}
 			})
@@ -217,7 +110,7 @@ func TestVendorsAgree(t *testing.T) {
 				return
 			}
 			t.Run("signs what we accept", func(t *testing.T) {
-				v := j.ask(t, "sign", tt.judge, x.sign, x.verify, x.Request)
+				v := j.Ask(t, "sign", tt.judge, x.sign, x.verify, x.Request)
 				if v.Error != "" {
 					t.Fatal(v.Error)
 				}
@@ -243,13 +136,13 @@ func TestVendorsAgree(t *testing.T) {
 			Method: http.MethodPost, URL: "https://hooks.example.test/sms?a=b&c=%27",
 			Header: header("Content-Type", "application/x-www-form-urlencoded"), Body: []byte("To=%2B1&Body=Gr%C3%BC%C3%9Fe+%26&List=b&List=a&List=a&Empty="),
 		}
-		v := j.ask(t, "sign", "twilio", "fake-token", "", r)
+		v := j.Ask(t, "sign", "twilio", "fake-token", "", r)
 		r.Header.Set("X-Twilio-Signature", v.Headers["x-twilio-signature"])
 		if err := signature.Verify(s, []string{"fake-token"}, r, time.Now()); err != nil {
 			t.Error(err)
 		}
 		ours, err := signature.Sign(s, "fake-token", r, time.Now())
-		if err != nil || !j.ask(t, "verify", "twilio", "fake-token", "", ours).OK {
+		if err != nil || !j.Ask(t, "verify", "twilio", "fake-token", "", ours).OK {
 			t.Errorf("it does not accept ours: %v", err)
 		}
 	})
@@ -258,10 +151,10 @@ func TestVendorsAgree(t *testing.T) {
 // Each example event of GitHub's is signed here and there, both agree, and the
 // bytes stay what they are.
 func TestOctokitExamples(t *testing.T) {
-	j := newJudge(t)
+	j := judge.New(t)
 	s := lookup(t, "github")
 	const secret = "fake-github-secret"
-	root := filepath.Join(judgesDir, "node_modules", "@octokit", "webhooks-examples")
+	root := filepath.Join(judge.Dir(t), "node_modules", "@octokit", "webhooks-examples")
 	count := 0
 	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() || !strings.HasSuffix(path, ".json") || d.Name() == "package.json" {
@@ -273,7 +166,7 @@ func TestOctokitExamples(t *testing.T) {
 		}
 		count++
 		r := signature.Request{Method: http.MethodPost, URL: "https://hooks.example.test/", Header: header("X-GitHub-Event", "x", "X-GitHub-Delivery", path), Body: body}
-		r.Header.Set("X-Hub-Signature-256", j.ask(t, "sign", "@octokit/webhooks-methods", secret, "", r).Headers["x-hub-signature-256"])
+		r.Header.Set("X-Hub-Signature-256", j.Ask(t, "sign", "@octokit/webhooks-methods", secret, "", r).Headers["x-hub-signature-256"])
 		if err := signature.Verify(s, []string{secret}, r, time.Now()); err != nil {
 			t.Errorf("%s: %v", path, err)
 		}

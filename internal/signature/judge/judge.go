@@ -1,0 +1,165 @@
+// Package judge asks the vendors' own libraries, from npm, whether they accept
+// what this program signs, and lets them sign what it verifies. Only tests
+// import it. judges.mjs beside this file has what each library is asked.
+package judge
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/relaytunnel/relay/internal/signature"
+)
+
+// Judge is a process of node in which the libraries are. It answers one
+// question at a time.
+type Judge struct {
+	in  io.Writer
+	out *bufio.Reader
+}
+
+// Verdict is what a library says.
+type Verdict struct {
+	OK      bool              `json:"ok"`
+	Error   string            `json:"error"`
+	Headers map[string]string `json:"headers"` // what it adds to sign a request
+}
+
+type question struct {
+	Judge   string            `json:"judge"`
+	Do      string            `json:"do"`
+	Secret  string            `json:"secret"`
+	Public  string            `json:"public,omitempty"`
+	Method  string            `json:"method"`
+	URL     string            `json:"url"`
+	Headers map[string]string `json:"headers"`
+	Body    []byte            `json:"body"`
+}
+
+// New installs the libraries and starts the process, which ends with the test.
+// Where it cannot be had, the test is skipped.
+func New(t *testing.T) *Judge {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("the vendors' libraries are not asked in short tests")
+	}
+	for _, program := range []string{"node", "npm"} {
+		if _, err := exec.LookPath(program); err != nil {
+			t.Skipf("%s is not installed, so vendors' libraries cannot judge the signatures", program)
+		}
+	}
+	dir := Dir(t)
+	install(t, dir)
+	cmd := exec.CommandContext(t.Context(), "node", "judges.mjs")
+	cmd.Dir = dir
+	cmd.Stderr = t.Output()
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = in.Close()
+		if err := cmd.Wait(); err != nil && t.Context().Err() == nil {
+			t.Errorf("the judges ended with %v", err)
+		}
+	})
+	return &Judge{in, bufio.NewReader(out)}
+}
+
+// Dir is the folder of the libraries, from wherever in the module a test runs.
+func Dir(t *testing.T) string {
+	t.Helper()
+	at, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for {
+		dir := filepath.Join(at, "internal", "signature", "judge")
+		if _, err := os.Stat(filepath.Join(dir, "judges.mjs")); err == nil {
+			return dir
+		}
+		if at == filepath.Dir(at) {
+			t.Fatal("internal/signature/judge is in no folder above this test")
+		}
+		at = filepath.Dir(at)
+	}
+}
+
+// install runs npm ci, unless what is there is of this lock file already. Tests of
+// several packages may come at once, so one installs and the others wait for it.
+func install(t *testing.T, dir string) {
+	t.Helper()
+	lock, err := os.ReadFile(filepath.Join(dir, "package-lock.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	stamp := filepath.Join(dir, "node_modules", ".installed-from")
+	installed := func() bool {
+		was, err := os.ReadFile(stamp)
+		return err == nil && bytes.Equal(was, lock)
+	}
+	if installed() {
+		return
+	}
+	unlock, err := lockFolder(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unlock()
+	if installed() {
+		return
+	}
+	cmd := exec.CommandContext(t.Context(), "npm", "ci")
+	cmd.Dir = dir
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Skipf("npm ci could not install the vendors' libraries (is there a network?): %v\n%s", err, out)
+	}
+	if err := os.WriteFile(stamp, lock, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Ask asks the named library to "sign" or to "verify" the request. public is the
+// sender's public key, where there is one.
+func (j *Judge) Ask(t *testing.T, do, name, secret, public string, r signature.Request) Verdict {
+	t.Helper()
+	v, err := j.ask(do, name, secret, public, r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
+
+func (j *Judge) ask(do, name, secret, public string, r signature.Request) (Verdict, error) {
+	q := question{Judge: name, Do: do, Secret: secret, Public: public, Method: r.Method, URL: r.URL, Headers: map[string]string{}, Body: r.Body}
+	for key := range r.Header {
+		q.Headers[strings.ToLower(key)] = r.Header.Get(key)
+	}
+	line, err := json.Marshal(q)
+	if err != nil {
+		return Verdict{}, err
+	}
+	if _, err := j.in.Write(append(line, '\n')); err != nil {
+		return Verdict{}, err
+	}
+	answer, err := j.out.ReadBytes('\n')
+	if err != nil {
+		return Verdict{}, errors.Join(errors.New("the judge gave no answer"), err)
+	}
+	var v Verdict
+	return v, json.Unmarshal(answer, &v)
+}
