@@ -38,7 +38,7 @@ func (c change) into(e *relay.Endpoint) error {
 		if err := d.Decode(part.to); err != nil {
 			// Its text may repeat a value, and values of secrets are secret.
 			if part.what == "secrets" {
-				return fmt.Errorf("%w secrets: give signing (a list of texts) and handshake (a text)", relay.ErrInvalid)
+				return fmt.Errorf("%w secrets: give signing (a list of texts), handshake (a text) and door (lists of texts by place)", relay.ErrInvalid)
 			}
 			return fmt.Errorf("%w settings: %s", relay.ErrInvalid, strings.TrimPrefix(err.Error(), "json: "))
 		}
@@ -50,6 +50,14 @@ func (c change) into(e *relay.Endpoint) error {
 		return err
 	}
 	return webhook.Check(*e)
+}
+
+// put makes a kept endpoint work as it says.
+func (s *Server) put(e relay.Endpoint) error {
+	if err := s.doors.set(e); err != nil {
+		return err
+	}
+	return s.inbox.Set(e)
 }
 
 // ownName is the name that a user means.
@@ -76,10 +84,13 @@ func (s *Server) setEndpoint(ctx context.Context, u relay.User, name relay.Name,
 		if err := c.into(&e); err != nil {
 			return relay.Endpoint{}, err
 		}
+		if err := s.doors.check(e); err != nil {
+			return relay.Endpoint{}, err
+		}
 		if e, err = s.store.AddEndpoint(ctx, u.ID, name, e.Settings, e.Secrets); err != nil {
 			return relay.Endpoint{}, err
 		}
-		return e, s.inbox.Set(e)
+		return e, s.put(e)
 	case err != nil:
 		return relay.Endpoint{}, err
 	case e.UserID != u.ID:
@@ -90,10 +101,13 @@ func (s *Server) setEndpoint(ctx context.Context, u relay.User, name relay.Name,
 	if err := c.into(&e); err != nil {
 		return relay.Endpoint{}, err
 	}
+	if err := s.doors.check(e); err != nil {
+		return relay.Endpoint{}, err
+	}
 	if err := s.store.SetEndpoint(ctx, e); err != nil {
 		return relay.Endpoint{}, err
 	}
-	return e, s.inbox.Set(e)
+	return e, s.put(e)
 }
 
 // ownEndpoint finds an endpoint of the user.
@@ -215,6 +229,7 @@ func (s *Server) releaseName(ctx context.Context, u relay.User, given string) er
 	defer s.endpointMu.Unlock()
 	if e, err := s.store.EndpointByName(ctx, name); err == nil && e.UserID == u.ID {
 		s.inbox.Remove(e.ID)
+		s.doors.drop(name)
 		if err := s.store.DeleteEndpoint(ctx, e.ID); err != nil {
 			return err
 		}

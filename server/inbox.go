@@ -29,6 +29,7 @@ func (s *Server) openInbox(ctx context.Context, st *store.Store) error {
 
 // forwardEvent carries a kept request the way of all others.
 func (s *Server) forwardEvent(ctx context.Context, name relay.Name, v webhook.Visitor, req *http.Request) (*http.Response, error) {
+	s.doors.of(name).Strip(req)
 	res, err := s.edge.Carry(ctx, s.hostOf(name), edge.Visitor(v), req)
 	var unsent *http1.DialError
 	if errors.Is(err, relay.ErrOffline) && (errors.As(err, &unsent) || errors.Is(err, edge.ErrNoTunnel)) {

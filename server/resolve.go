@@ -19,9 +19,7 @@ const justHere = 30 * time.Second
 // resolve is the routing table: where a host leads. host is canonical.
 func (s *Server) resolve(host string) edge.Target {
 	if t, ok := s.registry.Find(host); ok {
-		to := target(t)
-		to.Inbox = s.inboxOf(relay.Name(t.Name))
-		return to
+		return s.target(t)
 	}
 	if host == s.c.Domain || isAddress(host) {
 		return edge.Target{Handler: s.control}
@@ -32,16 +30,14 @@ func (s *Server) resolve(host string) edge.Target {
 	}
 	if own := s.hostOf(name); own != host { // a domain of the user's own
 		if t, ok := s.registry.Find(own); ok {
-			to := target(t)
-			to.Inbox = s.inboxOf(name)
-			return to
+			return s.target(t)
 		}
 		host = own
 	}
 	ago, ok := s.registry.Left(host)
 	// After a start all agents were here a moment ago, as far as they know.
 	wait := ok && ago < justHere || time.Since(s.started) < justHere
-	return edge.Target{Known: true, Wait: wait, Inbox: s.inboxOf(name)}
+	return edge.Target{Known: true, Wait: wait, Inbox: s.inboxOf(name), Door: s.doors.of(name)}
 }
 
 // inboxOf is what stands before a name's tunnel; nil without an inbox.
@@ -67,11 +63,12 @@ func (s *Server) await(ctx context.Context, host string, not edge.Tunnel) (edge.
 	if err != nil {
 		return edge.Target{}, err
 	}
-	return target(t), nil
+	return s.target(t), nil
 }
 
-func target(t *registry.Tunnel) edge.Target {
-	return edge.Target{Tunnel: t, HostHeader: t.HostHeader, Known: true}
+func (s *Server) target(t *registry.Tunnel) edge.Target {
+	name := relay.Name(t.Name)
+	return edge.Target{Tunnel: t, HostHeader: t.HostHeader, Known: true, Inbox: s.inboxOf(name), Door: s.doors.of(name)}
 }
 
 // isAddress tells whether a host is an IP address: an operator who tries the

@@ -41,6 +41,7 @@ type Server struct {
 	domains  *domain.Domains
 	control  http.Handler
 	names    names
+	doors    doorkeeper
 
 	endpointMu sync.Mutex // one change of an endpoint at a time
 
@@ -100,6 +101,9 @@ func (s *Server) Run(ctx context.Context) error {
 	if err := s.openDomains(ctx, st); err != nil {
 		return err
 	}
+	if err := s.openDoors(ctx, st); err != nil {
+		return err
+	}
 	if err := s.openInbox(ctx, st); err != nil {
 		return err
 	}
@@ -134,6 +138,7 @@ func (s *Server) Run(ctx context.Context) error {
 	defer l.shut()
 	l.run("watch agents", func() error { return s.gate.Run(l.ctx) })
 	l.run("check domains", func() error { return s.domains.Run(l.ctx) })
+	l.run("addresses of senders", func() error { return s.doors.lists.Run(l.ctx) })
 	l.run("housekeeping", func() error { s.housekeep(l.ctx); return nil })
 	l.run("systemd", func() error { return watchdog(l.ctx, s.healthy) })
 	if s.dns != nil {

@@ -3,8 +3,10 @@ package cli
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -25,7 +27,7 @@ func settingsFlags() []urfave.Flag {
 		&urfave.IntFlag{Name: "answer-status", Usage: "with always: the `STATUS` that senders get", DefaultText: "202"},
 		&urfave.StringSliceFlag{Name: "answer-header", Usage: "with always: a `HEADER` of that answer, like \"Content-Type: text/plain\"; repeat for more"},
 		&urfave.StringFlag{Name: "answer-body", Usage: "with always: its `BODY`"},
-		&urfave.Int64Flag{Name: "max-body", Usage: "largest body that is kept, in `BYTES`", DefaultText: "25 MiB"},
+		&urfave.Int64Flag{Name: "max-body", Usage: "largest body that may come, in `BYTES`", DefaultText: "25 MiB with an inbox"},
 		&urfave.IntFlag{Name: "in-flight", Usage: "how many deliveries may be under way; `N`=1 keeps their order strictly", DefaultText: "8"},
 		&urfave.DurationFlag{Name: "try-timeout", Usage: "how long one delivery may take", DefaultText: "30s"},
 		&urfave.StringFlag{Name: "schedule", Usage: "the longest `WAITS` before each try, like 0s,5s,1m", DefaultText: "ten tries in 32h"},
@@ -37,6 +39,13 @@ func settingsFlags() []urfave.Flag {
 		&urfave.BoolFlag{Name: "await-secret", Usage: "take the secret that the sender tells in its handshake, once"},
 		&urfave.BoolFlag{Name: "no-handshake", Usage: "let the sender's handshake through to the app"},
 		&urfave.StringFlag{Name: "local-url", Usage: "`URL` by which the app knows itself, for senders that sign the URL"},
+		&urfave.StringSliceFlag{Name: "allow-ip", Usage: "only these `ADDRESSES` and ranges may come; repeat for more"},
+		&urfave.StringSliceFlag{Name: "deny-ip", Usage: "these `ADDRESSES` and ranges may not come"},
+		&urfave.StringSliceFlag{Name: "allow-provider-ips", Usage: "the addresses that this `SENDER` publishes may come: github, stripe or linear"},
+		&urfave.StringSliceFlag{Name: "require-token", Usage: "a `TOKEN` is needed: header:NAME=TOKEN, query:NAME=TOKEN or bearer:TOKEN"},
+		&urfave.BoolFlag{Name: "strip-token", Usage: "take the token out before the app sees the request"},
+		&urfave.StringFlag{Name: "rate", Usage: "how many requests may come, like 10/s or 600/m; `RATE`"},
+		&urfave.IntFlag{Name: "burst", Usage: "how many of them at once; `N`", DefaultText: "a second's worth"},
 		&urfave.DurationFlag{Name: "keep-for", Usage: "how long events are kept", DefaultText: "168h"},
 		&urfave.IntFlag{Name: "keep-events", Usage: "how many events are kept", DefaultText: "10000"},
 		&urfave.Int64Flag{Name: "keep-bytes", Usage: "how many `BYTES` of events are kept", DefaultText: "1 GiB"},
@@ -65,8 +74,34 @@ func settingsOf(c *urfave.Context) (settings, secrets json.RawMessage, err error
 	if c.IsSet("in-flight") {
 		set["in_flight"] = c.Int("in-flight")
 	}
+	door := map[string]any{}
 	if c.IsSet("max-body") {
 		set["max_body"] = c.Int64("max-body")
+		door["max_body"] = c.Int64("max-body")
+	}
+	for flag, field := range map[string]string{"allow-ip": "allow_ip", "deny-ip": "deny_ip", "allow-provider-ips": "allow_provider_ips"} {
+		if c.IsSet(flag) {
+			door[field] = split(c.StringSlice(flag))
+		}
+	}
+	tokens, err := doorTokens(c)
+	if err != nil {
+		return nil, nil, err
+	}
+	if len(tokens) > 0 {
+		door["require_token"] = slices.Sorted(maps.Keys(tokens))
+	}
+	if c.IsSet("strip-token") {
+		door["strip"] = c.Bool("strip-token")
+	}
+	if c.IsSet("rate") {
+		door["rate"] = c.String("rate")
+	}
+	if c.IsSet("burst") {
+		door["burst"] = c.Int("burst")
+	}
+	if len(door) > 0 {
+		set["door"] = door
 	}
 	if err := inboxSettings(c, set); err != nil {
 		return nil, nil, err
@@ -96,8 +131,21 @@ func settingsOf(c *urfave.Context) (settings, secrets json.RawMessage, err error
 			return nil, nil, usagef("%s", strings.TrimPrefix(err.Error(), relay.ErrInvalid.Error()+" settings: "))
 		}
 	}
-	secrets, err = secretsOf(c)
+	secrets, err = secretsOf(c, tokens)
 	return settings, secrets, err
+}
+
+// doorTokens are the tokens of the door by their places.
+func doorTokens(c *urfave.Context) (relay.DoorTokens, error) {
+	tokens := relay.DoorTokens{}
+	for _, s := range c.StringSlice("require-token") {
+		place, token, err := relay.ParseDoorToken(s)
+		if err != nil {
+			return nil, usagef("--require-token: %s", strings.TrimPrefix(err.Error(), relay.ErrInvalid.Error()+" "))
+		}
+		tokens[place] = append(tokens[place], token)
+	}
+	return tokens, nil
 }
 
 // inboxSettings are those that go together.
@@ -152,8 +200,11 @@ func inboxSettings(c *urfave.Context, set map[string]any) error {
 
 // secretsOf takes secrets from the environment: what stands on a command line is seen
 // by others and stays in the shell's history.
-func secretsOf(c *urfave.Context) (json.RawMessage, error) {
+func secretsOf(c *urfave.Context, door relay.DoorTokens) (json.RawMessage, error) {
 	set := map[string]any{}
+	if len(door) > 0 {
+		set["door"] = map[string][]string(door)
+	}
 	read := func(flag, name string) (string, error) {
 		v := os.Getenv(name)
 		if v == "" {

@@ -26,6 +26,8 @@ type Secrets struct {
 	// Handshake is the token of a sender that has one of its own for trying an
 	// address.
 	Handshake string `json:"handshake,omitempty"`
+	// Door are the tokens of Settings.Door.
+	Door DoorTokens `json:"door,omitempty"`
 }
 
 // String keeps secrets out of logs and messages.
@@ -103,6 +105,9 @@ type Settings struct {
 	LocalURL string `json:"local_url,omitempty"`
 
 	Keep Retention `json:"keep,omitzero"`
+
+	// Door says who may come at all, whether there is an inbox or not.
+	Door Door `json:"door,omitzero"`
 }
 
 // Retention bounds what is kept of an endpoint. 0 means the default.

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/relaytunnel/relay/internal/relay"
+	"github.com/relaytunnel/relay/server/policy"
 )
 
 const (
@@ -52,6 +53,8 @@ type Target struct {
 	Handler http.Handler
 	// Tunnel is set when an agent serves the host just now.
 	Tunnel Tunnel
+	// Door says who may pass at all; nil lets everybody in.
+	Door *policy.Policy
 	// Inbox stands before the tunnel: it gets the request and, to pass on what is not
 	// its own, the way to the app. nil where there is none.
 	Inbox func(live http.Handler) http.Handler
@@ -145,18 +148,50 @@ func (e *Edge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		c.probe(t)
 		return
 	}
+	if p := c.knock(t.Door); p != nil {
+		c.refuse(p)
+		return
+	}
 	if t.Inbox != nil {
 		r.Host = c.hostport
 		w.Header()[idHeader] = []string{c.id}
 		t.Inbox(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			c.w, c.r = w, r
-			c.prepare()
-			c.forward(t)
+			c.live(t)
 		})).ServeHTTP(w, r)
 		return
 	}
+	c.live(t)
+}
+
+// live carries the request to the app.
+func (c *call) live(t Target) {
+	if t.Door != nil {
+		t.Door.Strip(c.r)
+		if target, err := originForm(c.r); err == nil {
+			c.target = target
+		}
+	}
 	c.prepare()
 	c.forward(t)
+}
+
+// knock asks the door whether the visitor may pass.
+func (c *call) knock(door *policy.Policy) *problem {
+	if door == nil {
+		return nil
+	}
+	c.identify()
+	if no := door.Admit(c.client, c.r, time.Now()); no != nil {
+		if no.Challenge != "" {
+			c.w.Header().Set("WWW-Authenticate", no.Challenge)
+		}
+		return &problem{Status: no.Status, Code: no.Code, Message: no.Message, RetryAfter: no.RetryAfter, Close: no.Status == http.StatusRequestEntityTooLarge}
+	}
+	if most := door.MaxBody(); most > 0 && c.r.ContentLength < 0 {
+		c.r.Body = http.MaxBytesReader(c.w, c.r.Body, most)
+	}
+	return nil
 }
 
 // probe tells that the way to a name is clear up to here.
