@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/relaytunnel/relay/internal/signature"
 )
@@ -41,6 +42,7 @@ type question struct {
 	URL     string            `json:"url"`
 	Headers map[string]string `json:"headers"`
 	Body    []byte            `json:"body"`
+	At      int64             `json:"at,omitempty"` // seconds; 0 for now
 }
 
 // New installs the libraries and starts the process, which ends with the test.
@@ -137,15 +139,29 @@ func install(t *testing.T, dir string) {
 // sender's public key, where there is one.
 func (j *Judge) Ask(t *testing.T, do, name, secret, public string, r signature.Request) Verdict {
 	t.Helper()
-	v, err := j.ask(do, name, secret, public, r)
+	v, err := j.ask(question{Judge: name, Do: do, Secret: secret, Public: public}, r)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return v
 }
 
-func (j *Judge) ask(do, name, secret, public string, r signature.Request) (Verdict, error) {
-	q := question{Judge: name, Do: do, Secret: secret, Public: public, Method: r.Method, URL: r.URL, Headers: map[string]string{}, Body: r.Body}
+// SignAt lets the named library sign the request as of that time, where its
+// signatures have one. It fails the test if the library cannot sign.
+func (j *Judge) SignAt(t *testing.T, name, secret string, r signature.Request, at time.Time) map[string]string {
+	t.Helper()
+	v, err := j.ask(question{Judge: name, Do: "sign", Secret: secret, At: at.Unix()}, r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if v.Error != "" {
+		t.Fatalf("%s: %s", name, v.Error)
+	}
+	return v.Headers
+}
+
+func (j *Judge) ask(q question, r signature.Request) (Verdict, error) {
+	q.Method, q.URL, q.Headers, q.Body = r.Method, r.URL, map[string]string{}, r.Body
 	for key := range r.Header {
 		q.Headers[strings.ToLower(key)] = r.Header.Get(key)
 	}

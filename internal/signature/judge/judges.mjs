@@ -6,13 +6,15 @@
 //   {"judge": "stripe", "do": "verify", … the same …}
 //   {"ok": true}                          or {"ok": false, "error": "why"}
 //
-// A header has one value here and its name is in lower case.
+// A header has one value here and its name is in lower case. With "at", in seconds, the
+// vendor signs as of that time. A web app may import the judges too.
 import { createHash, createPrivateKey, sign as nodeSign } from 'node:crypto';
 import { createInterface } from 'node:readline';
 import { createRequire } from 'node:module';
+import { fileURLToPath } from 'node:url';
 
 const require = createRequire(import.meta.url);
-const seconds = () => Math.floor(Date.now() / 1000);
+const seconds = (q) => q.at || Math.floor(Date.now() / 1000);
 const form = (q) => Object.fromEntries([...new Set(new URLSearchParams(q.text).keys())].map((name) => {
   const values = new URLSearchParams(q.text).getAll(name);
   return [name, values.length > 1 ? values : values[0]];
@@ -24,8 +26,8 @@ function standard(load, names) {
   return {
     sign: async (q) => {
       const Webhook = await load();
-      const at = new Date(seconds() * 1000);
-      return { [names + '-id']: 'msg_fake', [names + '-timestamp']: String(seconds()), [names + '-signature']: new Webhook(q.secret).sign('msg_fake', at, q.text) };
+      const at = new Date(seconds(q) * 1000);
+      return { [names + '-id']: 'msg_fake', [names + '-timestamp']: String(seconds(q)), [names + '-signature']: new Webhook(q.secret).sign('msg_fake', at, q.text) };
     },
     verify: async (q) => {
       const Webhook = await load();
@@ -50,7 +52,7 @@ function hubspot(version, header) {
   };
 }
 
-const judges = {
+export const judges = {
   '@octokit/webhooks-methods': {
     sign: async (q) => ({ 'x-hub-signature-256': await (await import('@octokit/webhooks-methods')).sign(q.secret, q.text) }),
     verify: async (q) => (await import('@octokit/webhooks-methods')).verify(q.secret, q.text, q.headers['x-hub-signature-256']),
@@ -58,7 +60,7 @@ const judges = {
   stripe: {
     sign: async (q) => {
       const { default: Stripe } = await import('stripe');
-      return { 'stripe-signature': new Stripe('sk_test_fake').webhooks.generateTestHeaderString({ payload: q.text, secret: q.secret }) };
+      return { 'stripe-signature': new Stripe('sk_test_fake').webhooks.generateTestHeaderString({ payload: q.text, secret: q.secret, timestamp: seconds(q) }) };
     },
     verify: async (q) => {
       const { default: Stripe } = await import('stripe');
@@ -99,7 +101,7 @@ const judges = {
   'discord-interactions': {
     // The package only verifies; node signs.
     sign: async (q) => {
-      const at = String(seconds());
+      const at = String(seconds(q));
       const key = createPrivateKey({ key: Buffer.concat([Buffer.from('302e020100300506032b657004220420', 'hex'), Buffer.from(q.secret, 'hex')]), format: 'der', type: 'pkcs8' });
       return { 'x-signature-timestamp': at, 'x-signature-ed25519': nodeSign(null, Buffer.concat([Buffer.from(at), q.body]), key).toString('hex') };
     },
@@ -136,7 +138,7 @@ const judges = {
   '@sendgrid/eventwebhook': {
     // The package only verifies; node signs.
     sign: async (q) => {
-      const at = String(seconds());
+      const at = String(seconds(q));
       const key = createPrivateKey({ key: Buffer.from(q.secret, 'base64'), format: 'der', type: 'pkcs8' });
       return { 'x-twilio-email-event-webhook-timestamp': at, 'x-twilio-email-event-webhook-signature': nodeSign('sha256', Buffer.concat([Buffer.from(at), q.body]), key).toString('base64') };
     },
@@ -205,18 +207,20 @@ const judges = {
 // Libraries that print would spoil the answers.
 console.log = console.info = console.warn = console.error;
 
-for await (const line of createInterface({ input: process.stdin, crlfDelay: Infinity })) {
-  const q = JSON.parse(line);
-  q.body = Buffer.from(q.body, 'base64');
-  q.text = q.body.toString('utf8');
-  let answer;
-  try {
-    const act = judges[q.judge]?.[q.do];
-    if (!act) answer = { error: `${q.judge} does not ${q.do}` };
-    else if (q.do === 'sign') answer = { headers: await act(q) };
-    else answer = { ok: await act(q) === true };
-  } catch (e) {
-    answer = { ok: false, error: String(e?.message || e) };
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  for await (const line of createInterface({ input: process.stdin, crlfDelay: Infinity })) {
+    const q = JSON.parse(line);
+    q.body = Buffer.from(q.body, 'base64');
+    q.text = q.body.toString('utf8');
+    let answer;
+    try {
+      const act = judges[q.judge]?.[q.do];
+      if (!act) answer = { error: `${q.judge} does not ${q.do}` };
+      else if (q.do === 'sign') answer = { headers: await act(q) };
+      else answer = { ok: await act(q) === true };
+    } catch (e) {
+      answer = { ok: false, error: String(e?.message || e) };
+    }
+    process.stdout.write(JSON.stringify(answer) + '\n');
   }
-  process.stdout.write(JSON.stringify(answer) + '\n');
 }
