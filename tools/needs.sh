@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
 # Makes sure that programs are there which tests drive but Go does not bring:
-#   tools/needs.sh PROGRAM:DEBIAN-PACKAGE ...
+#   tools/needs.sh PROGRAM:DEBIAN-PACKAGE FILE:DEBIAN-PACKAGE ...
+# A package without a program is named by a file of it, with its whole path.
 # With root and apt-get the missing ones are installed, otherwise they are named.
 # It never fails: a test that lacks its program says so itself.
 set -uo pipefail
 
 programs=() packages=()
 for need in "$@"; do
-	if ! command -v "${need%%:*}" >/dev/null; then
+	if [ ! -e "${need%%:*}" ] && ! command -v "${need%%:*}" >/dev/null; then
 		programs+=("${need%%:*}")
 		packages+=("${need#*:}")
 	fi
