@@ -59,7 +59,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"start": cmdStart, "until": cmdUntil, "signal": cmdSignal, "ended": cmdEnded, "code": cmdCode,
-			"app": cmdApp, "port": cmdPort, "get": cmdGet, "mode": cmdMode, "documented": cmdDocumented,
+			"app": cmdApp, "port": cmdPort, "get": cmdGet, "post": cmdPost, "mode": cmdMode, "documented": cmdDocumented,
 		},
 	})
 }
@@ -278,12 +278,22 @@ func cmdPort(ts *testscript.TestScript, neg bool, args []string) {
 // goes to this machine, whatever the host, or to HOST:PORT with "via: HOST:PORT".
 func cmdGet(ts *testscript.TestScript, neg bool, args []string) {
 	usage(ts, !neg && len(args) >= 1, "get URL [HEADER: VALUE]...")
+	visit(ts, http.MethodGet, args[0], "", args[1:])
+}
+
+// post URL BODY [HEADER: VALUE]... is a visitor that sends something.
+func cmdPost(ts *testscript.TestScript, neg bool, args []string) {
+	usage(ts, !neg && len(args) >= 2, "post URL BODY [HEADER: VALUE]...")
+	visit(ts, http.MethodPost, args[0], args[1], args[2:])
+}
+
+func visit(ts *testscript.TestScript, method, url, content string, headers []string) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, args[0], nil)
+	req, err := http.NewRequestWithContext(ctx, method, url, strings.NewReader(content))
 	ts.Check(err)
 	to := "127.0.0.1:" + req.URL.Port()
-	for _, h := range args[1:] {
+	for _, h := range headers {
 		name, value, _ := strings.Cut(h, ": ")
 		if name == "via" {
 			to = value

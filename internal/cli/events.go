@@ -2,10 +2,12 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"sort"
 	"strconv"
 	"strings"
@@ -13,6 +15,8 @@ import (
 	"time"
 
 	urfave "github.com/urfave/cli/v2"
+
+	"github.com/relaytunnel/relay/internal/signature"
 )
 
 // event is what the API tells of one.
@@ -343,8 +347,16 @@ func describeEvent(w io.Writer, one eventDetail) error {
 
 // masked hides what lets others in. The body and --json show all: they are asked for.
 func masked(name, value string) string {
-	switch http.CanonicalHeaderKey(name) {
-	case "Authorization", "Cookie", "Set-Cookie", "Proxy-Authorization", "X-Gitlab-Token":
+	name = http.CanonicalHeaderKey(name)
+	hidden := false
+	switch name {
+	case "Authorization", "Cookie", "Set-Cookie", "Proxy-Authorization":
+		hidden = true
+	}
+	for _, s := range signature.All() { // the senders that send their secret itself
+		hidden = hidden || s.Algorithm == signature.Token && slices.Contains(s.Header, name)
+	}
+	if hidden {
 		return fmt.Sprintf("(%d characters, hidden; see --json)", len(value))
 	}
 	return value
@@ -395,6 +407,7 @@ func tailEvents(c *urfave.Context, e *env) error {
 	if err != nil {
 		return err
 	}
+	_, _ = fmt.Fprintln(e.err, "Waiting for events. Ctrl-C ends it.")
 	q.Set("order", "oldest")
 	tick := time.NewTicker(tailEvery)
 	defer tick.Stop()
@@ -456,8 +469,12 @@ func bulkEvents(c *urfave.Context, e *env, verb, done string) error {
 	if err := call(c.Context, cred, http.MethodPost, "/events/"+verb, map[string]any{"filter": filter, "dry_run": c.Bool("dry-run")}, &out); err != nil {
 		return err
 	}
+	var missing error
+	if n := len(ids) - out.Count; n > 0 {
+		missing = fmt.Errorf("%d of %d ids: there is no such event, or there is nothing to %s", n, len(ids), verb)
+	}
 	if c.Bool("json") {
-		return printJSON(e, verb, map[string]any{"count": out.Count, "dry_run": c.Bool("dry-run")})
+		return errors.Join(printJSON(e, verb, map[string]any{"count": out.Count, "dry_run": c.Bool("dry-run")}), missing)
 	}
 	word, will := "events", "will be"
 	if out.Count == 1 {
@@ -470,8 +487,5 @@ func bulkEvents(c *urfave.Context, e *env, verb, done string) error {
 		will = map[bool]string{true: "is", false: "are"}[out.Count == 1]
 	}
 	_, err = fmt.Fprintf(e.out, "%d %s %s %s.\n", out.Count, word, will, done)
-	if err == nil && len(ids) > 0 && out.Count < len(ids) && !c.Bool("dry-run") {
-		_, _ = fmt.Fprintf(e.err, "relay: %d of the ids are not there, or it makes no sense for them.\n", len(ids)-out.Count)
-	}
-	return err
+	return errors.Join(err, missing)
 }

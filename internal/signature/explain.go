@@ -58,6 +58,9 @@ func Explain(s Scheme, secrets []string, r Request, now time.Time) string {
 	case NoHeader:
 		return what + " The sender has no secret set, or something on the way has removed the header."
 	case WrongSignature:
+		if s.sends() {
+			return what + " Likely it is that of another endpoint."
+		}
 		return what + " Likely it is the secret of another endpoint, or of the test instead of the live environment; else the body was changed on its way."
 	}
 	return what
@@ -75,11 +78,19 @@ func symptom(s Scheme, err *Error, secrets int) string {
 	case BadSecret:
 		return fmt.Sprintf("The configured secret cannot be one of %s: %s.", s.Title, err.Detail)
 	}
-	if secrets > 1 {
+	switch {
+	case s.sends() && secrets > 1:
+		return fmt.Sprintf("What was sent as %s is none of the %d secrets.", s.Secret(), secrets)
+	case s.sends():
+		return fmt.Sprintf("What was sent as %s is not the configured secret.", s.Secret())
+	case secrets > 1:
 		return fmt.Sprintf("The signature of %s was made with none of the %d secrets, or over other content.", s.Title, secrets)
 	}
 	return fmt.Sprintf("The signature is not what %s would make of this request with the configured secret.", s.Title)
 }
+
+// sends tells whether the secret itself comes with each request.
+func (s Scheme) sends() bool { return s.Algorithm == Token || s.Algorithm == Basic }
 
 // maxTried bounds the bodies that are written in other ways to try them.
 const maxTried = 1 << 20

@@ -150,10 +150,10 @@ func (b *Inbox) settle(e *endpoint, d relay.Delivery, began time.Time, o outcome
 	at.Reason = shorten(at.Reason)
 	r.Reason = shorten(r.Reason)
 	after := d.After(r, e.Settings.Schedule, b.o.Now(), b.o.Rand())
+	b.finish(e, d, after, at)
 	if after.State == relay.DeliveryDead {
 		b.log.Warn("event is dead", "endpoint", e.Name, "event", d.EventID, "attempts", after.Attempt, "why", r.Reason)
 	}
-	b.finish(e, d, after, at)
 	return r
 }
 
