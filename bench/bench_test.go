@@ -161,3 +161,14 @@ func TestMissingSystemIsNoFailure(t *testing.T) {
 		t.Errorf("without nginx the error is %v, want one of kind missing", err)
 	}
 }
+
+// The rate of the disk is a figure beside which others are judged.
+func TestSyncRateCountsWrites(t *testing.T) {
+	rate, err := syncRate(t.TempDir(), 20*time.Millisecond)
+	if err != nil || rate <= 0 {
+		t.Errorf("%v writes a second, %v", rate, err)
+	}
+	if _, err := syncRate("/nowhere/at/all", time.Millisecond); err == nil {
+		t.Error("a folder that is not there has a rate")
+	}
+}

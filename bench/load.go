@@ -62,6 +62,11 @@ func ownLoad(ctx context.Context, s *system, kind string, conns int, pause, d ti
 		want = bytes.Repeat([]byte("a"), postSize)
 		request = s.request("POST", "/echo", want)
 	}
+	return requestLoad(ctx, s, request, want, conns, pause, d)
+}
+
+// requestLoad does so with a request and the answer that it has to have.
+func requestLoad(ctx context.Context, s *system, request, want []byte, conns int, pause, d time.Duration) load {
 	var (
 		wg   sync.WaitGroup
 		mu   sync.Mutex

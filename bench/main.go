@@ -48,7 +48,7 @@ type options struct {
 
 // workloads in the order of a run. The gate comes first: figures of a system
 // that answers wrongly mean nothing.
-var workloads = []string{"gate", "get", "post", "down", "up", "start", "wan", "mix", "idle"}
+var workloads = []string{"gate", "get", "post", "down", "up", "start", "wan", "mix", "inbox", "idle"}
 
 // benchSystems are the systems of a full run; baseline is what ratios refer to.
 var benchSystems = []string{"go-1hop", baseline, "nginx-2hop", "ssh-R", "relay", "relay-splice"}
@@ -141,7 +141,7 @@ func (o *options) shrink(set map[string]bool) {
 			apply()
 		}
 	}
-	short("only", func() { o.only = []string{"gate", "get", "post", "down", "up", "start", "wan", "mix"} })
+	short("only", func() { o.only = []string{"gate", "get", "post", "down", "up", "start", "wan", "mix", "inbox"} })
 	short("systems", func() { o.systems = []string{baseline, "relay", "relay-splice"} })
 	short("conns", func() { o.conns = []int{1, 32} })
 	short("rounds", func() { o.rounds = 1 })

@@ -5,6 +5,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"syscall"
 )
 
 // ticksPerSecond is USER_HZ, the unit of the times in /proc/PID/stat. It is 100
@@ -88,3 +89,6 @@ func machine() string {
 	return fmt.Sprintf("%s, %s of memory, Linux %s",
 		field("/proc/cpuinfo", "model name"), field("/proc/meminfo", "MemTotal"), strings.TrimSpace(string(kernel)))
 }
+
+// syncData makes what was written to the file durable.
+func syncData(f *os.File) error { return syscall.Fdatasync(int(f.Fd())) }

@@ -128,6 +128,8 @@ func (b *bench) workload(ctx context.Context, w string) error {
 		return b.each("narrow", func(s *system) { b.measureMix(ctx, s) })
 	case "start":
 		return b.measureStart(ctx)
+	case "inbox":
+		return b.measureInbox(ctx)
 	case "idle":
 		return b.measureIdle(ctx)
 	}

@@ -100,6 +100,7 @@ type relayServer struct {
 	*process
 	addr  string // where visitors and agents connect
 	token string
+	data  string // the folder of its store
 }
 
 func (r *rig) startRelayServer() (*relayServer, error) {
@@ -120,7 +121,7 @@ func (r *rig) startRelayServer() (*relayServer, error) {
 		p.stop()
 		return nil, err
 	}
-	return &relayServer{p, ready.Addr, ready.Token}, nil
+	return &relayServer{p, ready.Addr, ready.Token, data}, nil
 }
 
 // startAgent starts an agent in front of the app, which reaches the server at
