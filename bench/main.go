@@ -56,11 +56,12 @@ var benchSystems = []string{"go-1hop", baseline, "nginx-2hop", "ssh-R", "relay",
 const baseline = "go-2hop"
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
 	if len(os.Args) > 2 && os.Args[1] == "child" {
+		signal.Ignore(os.Interrupt) // Ctrl-C is for the run, which ends its children by SIGTERM
 		exit(child(os.Args[2], os.Args[3:]))
 	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
 	o, err := parse(os.Args[1:])
 	if errors.Is(err, flag.ErrHelp) {
 		return
