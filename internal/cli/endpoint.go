@@ -139,12 +139,16 @@ func describeEndpoint(e *env, p endpoint) error {
 		if s.Path != "" {
 			line("path", "%s", s.Path)
 		}
-		if s.Provider != "" {
+		sender := s.Provider
+		if len(s.Scheme) > 0 { // it comes before the provider
+			sender = "a scheme of its own"
+		}
+		if sender != "" {
 			mode := p.Verify
 			if mode == "" {
 				mode = "not checked: no secret"
 			}
-			line("verify", "%s (%s, secrets: %d)", s.Provider, mode, p.Secrets)
+			line("verify", "%s (%s, secrets: %d)", sender, mode, p.Secrets)
 		}
 		line("kept", "%d events, %d not delivered, %s", p.Kept.Events, p.Kept.Pending, bytesOf(p.Kept.Bytes))
 		line("keeps", "%v, %d events, %s", timeOf(s.Keep.Age), s.Keep.Count, bytesOf(s.Keep.Bytes))
