@@ -46,10 +46,28 @@ func (c change) into(e *relay.Endpoint) error {
 			return fmt.Errorf("%w %s: there is something behind them", relay.ErrInvalid, part.what)
 		}
 	}
+	c.agree(e)
 	if err := e.Settings.Check(); err != nil {
 		return err
 	}
 	return webhook.Check(*e)
+}
+
+// agree settles what a change means for what it does not mention: who names a sender
+// wants no scheme of their own any more, and an inbox, before which signatures are
+// checked.
+func (c change) agree(e *relay.Endpoint) {
+	var said map[string]json.RawMessage
+	_ = json.Unmarshal(c.settings, &said) // into has read it
+	s := &e.Settings
+	_, scheme := said["scheme"]
+	_, provider := said["provider"]
+	if string(s.Scheme) == "null" || provider && !scheme {
+		s.Scheme = nil
+	}
+	if _, inbox := said["inbox"]; (provider || scheme) && !inbox && s.Defaults().Inbox == relay.InboxOff && (s.Provider != "" || s.Scheme != nil) {
+		s.Inbox = relay.InboxFallback
+	}
 }
 
 // put makes a kept endpoint work as it says.

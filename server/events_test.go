@@ -276,6 +276,37 @@ func TestBadSettingsAreRefusedAndChangeNothing(t *testing.T) {
 	}
 }
 
+// What a change does not mention follows from what it does.
+func TestWhatAChangeOfTheSenderMeans(t *testing.T) {
+	w := relaytest.Start(t, relaytest.Options{})
+	alice := caller{t, w, "alice"}
+	var e struct {
+		Settings struct {
+			Inbox, Provider string
+			Scheme          json.RawMessage
+		}
+	}
+	change := func(settings, inbox, provider string, scheme bool) {
+		t.Helper()
+		e.Settings.Inbox, e.Settings.Provider, e.Settings.Scheme = "", "", nil
+		alice.must("PATCH", "/endpoints/hooks", `{"settings":`+settings+`}`, &e)
+		if e.Settings.Inbox != inbox || e.Settings.Provider != provider || (e.Settings.Scheme != nil) != scheme {
+			t.Errorf("after %s: %+v", settings, e.Settings)
+		}
+	}
+	const own = `{"header":["X-Acme"],"algorithm":"hmac-sha256","encoding":"hex","content":["{body}"]}`
+	alice.must("POST", "/endpoints", `{"name":"hooks"}`, nil)
+	change(`{"provider":"github"}`, "fallback", "github", false) // signatures are checked before an inbox
+	change(`{"inbox":"always"}`, "always", "github", false)
+	change(`{"provider":"stripe"}`, "always", "stripe", false)
+	change(`{"scheme":`+own+`}`, "always", "stripe", true)
+	change(`{"in_flight":2}`, "always", "stripe", true)
+	change(`{"provider":"github"}`, "always", "github", false)
+	change(`{"scheme":`+own+`}`, "always", "github", true)
+	change(`{"scheme":null}`, "always", "github", false)
+	change(`{"inbox":"off"}`, "off", "github", false)
+}
+
 // The settings that an agent brings stay when it leaves.
 func TestSettingsOfABindStay(t *testing.T) {
 	w := relaytest.Start(t, relaytest.Options{})

@@ -67,23 +67,15 @@ func endpointCommand(e *env) *urfave.Command {
 }
 
 func createEndpoint(c *urfave.Context, e *env, cred credential, name string) error {
-	return putEndpoint(c, e, cred, http.MethodPost, "/endpoints", name, relay.InboxOff)
+	return putEndpoint(c, e, cred, http.MethodPost, "/endpoints", name)
 }
 
 func setEndpoint(c *urfave.Context, e *env, cred credential, name string) error {
-	path, has := "/endpoints/"+url.PathEscape(name), relay.InboxOff
-	if c.IsSet("verify") {
-		var now endpoint
-		if err := call(c.Context, cred, http.MethodGet, path, nil, &now); err != nil {
-			return err
-		}
-		has = now.Effective.Inbox
-	}
-	return putEndpoint(c, e, cred, http.MethodPatch, path, "", has)
+	return putEndpoint(c, e, cred, http.MethodPatch, "/endpoints/"+url.PathEscape(name), "")
 }
 
-func putEndpoint(c *urfave.Context, e *env, cred credential, method, path, name string, has relay.InboxMode) error {
-	settings, secrets, err := settingsOf(c, has)
+func putEndpoint(c *urfave.Context, e *env, cred credential, method, path, name string) error {
+	settings, secrets, err := settingsOf(c)
 	if err != nil {
 		return err
 	}

@@ -75,7 +75,7 @@ func runHTTP(c *urfave.Context, e *env) error {
 		}
 	}
 	spec := client.Spec{Name: c.String("name"), Hint: hintOf(addr), Takeover: c.Bool("takeover"), HostHeader: hostHeader}
-	if spec.Settings, spec.Secrets, err = settingsOf(c, relay.InboxOff); err != nil {
+	if spec.Settings, spec.Secrets, err = settingsOf(c); err != nil {
 		return err
 	}
 

@@ -53,8 +53,8 @@ func settingsFlags() []urfave.Flag {
 }
 
 // settingsOf makes a change of an endpoint of the flags that were given: two JSON
-// objects, empty for no change. has is the inbox that the endpoint has.
-func settingsOf(c *urfave.Context, has relay.InboxMode) (settings, secrets json.RawMessage, err error) {
+// objects, empty for no change.
+func settingsOf(c *urfave.Context) (settings, secrets json.RawMessage, err error) {
 	set := map[string]any{}
 	for flag, field := range map[string]string{"inbox-path": "path", "verify-mode": "verify", "local-url": "local_url"} {
 		if c.IsSet(flag) {
@@ -103,7 +103,7 @@ func settingsOf(c *urfave.Context, has relay.InboxMode) (settings, secrets json.
 	if len(door) > 0 {
 		set["door"] = door
 	}
-	if err := inboxSettings(c, has, set); err != nil {
+	if err := inboxSettings(c, set); err != nil {
 		return nil, nil, err
 	}
 	keep := map[string]any{}
@@ -149,7 +149,7 @@ func doorTokens(c *urfave.Context) (relay.DoorTokens, error) {
 }
 
 // inboxSettings are those that go together.
-func inboxSettings(c *urfave.Context, has relay.InboxMode, set map[string]any) error {
+func inboxSettings(c *urfave.Context, set map[string]any) error {
 	if c.IsSet("inbox") {
 		set["inbox"] = c.String("inbox")
 	}
@@ -163,10 +163,7 @@ func inboxSettings(c *urfave.Context, has relay.InboxMode, set map[string]any) e
 			return usagef("%s", msg)
 		}
 		set["provider"] = scheme.Name
-		switch {
-		case !c.IsSet("inbox") && has == relay.InboxOff:
-			set["inbox"] = string(relay.InboxFallback) // signatures are checked before an inbox
-		case c.String("inbox") == string(relay.InboxOff):
+		if c.String("inbox") == string(relay.InboxOff) {
 			return usagef("--verify needs an inbox: leave out --inbox off, or say --inbox fallback")
 		}
 	}

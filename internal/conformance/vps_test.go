@@ -248,8 +248,10 @@ func resolver(t *testing.T, vps *machine, records ...string) (addr string) {
 	}
 	addr = "198.51.100.3"
 	vps.run(t, "ip", "addr", "add", addr+"/24", "dev", "v"+strings.TrimPrefix(vps.name, "vps"))
-	vps.start(t, append([]string{"dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--no-hosts", "--no-resolv", "--local=/test/", "--user=root", "--pid-file=",
-		"--bind-interfaces", "--except-interface=lo", "--listen-address=" + addr}, records...)...)
+	vps.start(t, append([]string{
+		"dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--no-hosts", "--no-resolv", "--local=/test/", "--user=root", "--pid-file=",
+		"--bind-interfaces", "--except-interface=lo", "--listen-address=" + addr,
+	}, records...)...)
 	return addr
 }
 
