@@ -173,7 +173,7 @@ func (s *Server) covers(shown, host string) bool {
 // serveTLS serves HTTPS, HTTP/3 beside it, and on the plain door what leads there.
 func (s *Server) serveTLS(l *life, d *doors) {
 	srv := s.httpServer(s.edge)
-	srv.TLSConfig = s.tls
+	srv.TLSConfig = s.tls.Clone() // ServeTLS changes it
 	l.serve("serve "+d.https.Addr().String(), func() error { return serve(srv, s.edge.Listener(d.https, maxConns()), true) })
 	plain := s.httpServer(s.certs.HTTPHandler(s.redirector()))
 	l.serve("serve "+d.http.Addr().String(), func() error { return serve(plain, s.edge.Listener(d.http, maxConns()), false) })
@@ -187,7 +187,7 @@ func (s *Server) serveTLS(l *life, d *doors) {
 		return nil
 	})
 	if d.quic != nil {
-		h3 := s.http3Server(s.tls)
+		h3 := s.http3Server(s.tls.Clone())
 		l.serve("serve HTTP/3", func() error { return s.serveQUIC(l.open, l.drain, h3, d.quic) })
 	}
 	l.run("certificates", func() error { return s.certs.Run(l.ctx) })

@@ -60,6 +60,7 @@ func runDemo(c *urfave.Context, e *env) error {
 	if c.Context.Err() != nil {
 		return interruptedStory(c.Context, c.Bool("once"))
 	}
+	listing.begin() // whoever reads the next line may send at once
 	t.end(sum, w)
 	switch {
 	case sum.broken || c.Bool("once") && sum.failed > 0:
@@ -67,7 +68,6 @@ func runDemo(c *urfave.Context, e *env) error {
 	case c.Bool("once"):
 		return nil
 	}
-	listing.begin()
 	t.invite(w)
 	select {
 	case <-c.Context.Done():
