@@ -94,7 +94,9 @@ func (s *Server) serveQUIC(ctx, drain context.Context, srv *http3.Server, c net.
 	_ = srv.Shutdown(drain)
 	_ = srv.Close()
 	_ = ln.Close()
-	_ = <-done // that it was closed
+	if err := <-done; err != nil {
+		s.log.Debug("HTTP/3 has ended", "err", err) // by the Close above
+	}
 	return nil
 }
 
