@@ -86,6 +86,9 @@ func newWorldFor(t *testing.T, validity time.Duration, binding bool) *world {
 	checks := va.New(quiet, port(w.http), port(w.https), false, w.dns.addr, memory)
 	front := wfe.New(quiet, memory, checks, authority, []string{"pebble.test"}, false, binding, 1, 1)
 	handler := front.Handler()
+	// This authority shares an account between requests without a lock, when two
+	// of them register it at once.
+	var one sync.Mutex
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		if refuse := w.refuse.Load(); refuse != nil {
 			(*refuse)(rw, r)
@@ -94,6 +97,8 @@ func newWorldFor(t *testing.T, validity time.Duration, binding bool) *world {
 		if r.Method == http.MethodPost && r.URL.Path == "/order-plz" {
 			rw = w.count(rw, r)
 		}
+		one.Lock()
+		defer one.Unlock()
 		handler.ServeHTTP(rw, r)
 	}))
 	server.Config.ErrorLog = quiet
