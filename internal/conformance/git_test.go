@@ -30,7 +30,7 @@ func TestGitCloneAndPush(t *testing.T) {
 		size = 3 << 20
 	}
 	var chunked atomic.Int64
-	var root string
+	var projects atomic.Value // the folder of the road that is tried
 	app := func(w http.ResponseWriter, r *http.Request) {
 		if len(r.TransferEncoding) > 0 { // CGI knows no chunks
 			chunked.Add(1)
@@ -40,10 +40,11 @@ func TestGitCloneAndPush(t *testing.T) {
 			}
 			r.Body, r.ContentLength, r.TransferEncoding = io.NopCloser(bytes.NewReader(b)), int64(len(b)), nil
 		}
-		(&cgi.Handler{Path: backend, Env: []string{"GIT_PROJECT_ROOT=" + root, "GIT_HTTP_EXPORT_ALL=1", "REMOTE_USER=alice"}, Stderr: io.Discard}).ServeHTTP(w, r)
+		(&cgi.Handler{Path: backend, Env: []string{"GIT_PROJECT_ROOT=" + projects.Load().(string), "GIT_HTTP_EXPORT_ALL=1", "REMOTE_USER=alice"}, Stderr: io.Discard}).ServeHTTP(w, r)
 	}
 	overRoads(t, handler(app), func(t *testing.T, r *road) {
-		root = t.TempDir()
+		root := t.TempDir()
+		projects.Store(root)
 		chunked.Store(0)
 		home := t.TempDir()
 		run := func(dir string, args ...string) string {
