@@ -184,6 +184,8 @@ func signer(c *urfave.Context, e *env, first trigger.Event) (func(ev trigger.Eve
 	}
 	bad, stale, title := c.Bool("bad-signature"), c.Duration("stale"), first.Scheme.Title
 	switch {
+	case (bad || secret != "") && first.Scheme.Algorithm == signature.RSA:
+		return nil, usagef("--secret, --bad-signature: %s signs with a certificate of its own, which nobody else has: send it without a signature", title)
 	case bad && !first.Signs():
 		return nil, usagef("--bad-signature: %s does not sign what it sends", title)
 	case secret != "" && !first.Signs():

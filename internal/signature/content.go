@@ -2,8 +2,10 @@ package signature
 
 import (
 	"fmt"
+	"hash/crc32"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -33,7 +35,7 @@ func parse(template string) ([]field, error) {
 		switch {
 		case name == "url" && slices.Contains([]string{"", "decoded", "port", "noport"}, arg):
 		case (name == "header" || name == "item") && arg != "":
-		case arg == "" && slices.Contains([]string{"body", "timestamp", "id", "method", "path", "form", "secret"}, name):
+		case arg == "" && slices.Contains([]string{"body", "timestamp", "id", "method", "path", "form", "secret", "crc32"}, name):
 		default:
 			return nil, fmt.Errorf("{%s} is not known in what is signed", inside)
 		}
@@ -65,6 +67,8 @@ func (m *message) content(fields []field, p parts, secret string, item any) [][]
 			pieces = append(pieces, []byte(pathOf(m.URL)))
 		case "form":
 			pieces = append(pieces, []byte(sorted(m.fields())))
+		case "crc32":
+			pieces = append(pieces, strconv.AppendUint(nil, uint64(crc32.ChecksumIEEE(m.Body)), 10))
 		case "secret":
 			pieces = append(pieces, []byte(secret))
 		case "header":

@@ -45,6 +45,10 @@ func Explain(s Scheme, secrets []string, r Request, now time.Time) string {
 		return fmt.Sprintf("%s is missing or is there twice with different values; %s signs it, so nothing can be verified without it.", upper(err.Where), s.Title)
 	case WrongTimestamp:
 		return fmt.Sprintf("%s is not a time as %s writes it.", upper(err.Where), s.Title)
+	case ForeignCert:
+		return fmt.Sprintf("%s, the address of the certificate, is missing or is not one of https below %s, so it was not fetched: this does not come from %s.", upper(err.Where), s.CertDomain, s.Title)
+	case NoCert:
+		return fmt.Sprintf("The certificate of %s could not be fetched, or is not one of %s that a known authority has signed, so the signature could not be checked. The server has to reach that address.", s.Title, s.CertDomain)
 	case BodyChanged:
 		return "The signature is right, but the body is not the one whose hash was signed: something on the way has changed it."
 	case BodyUnsigned:
@@ -223,7 +227,7 @@ func otherURLs(s Scheme, secrets []string, m *message) []trial {
 
 // otherBodies are the bodies that this one may have been.
 func otherBodies(s Scheme, secrets []string, m *message) []trial {
-	if !s.signs("body") || len(m.Body) > maxTried {
+	if !s.signs("body") && !s.signs("crc32") || len(m.Body) > maxTried {
 		return nil
 	}
 	var trials []trial

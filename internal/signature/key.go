@@ -24,6 +24,7 @@ const (
 	Whsec     Key = "whsec"      // base64, mostly after "whsec_", as of Standard Webhooks
 	HTMLText  Key = "html"       // text in which &amp;, &lt;, &gt; and quotes are written so
 	PublicKey Key = "public key" // of the sender: hex, base64 or PEM
+	WebhookID Key = "webhook id" // no secret, but what the sender calls this address: text
 )
 
 // String says what the user has to give.
@@ -35,6 +36,8 @@ func (k Key) String() string {
 		return "the secret, which begins with whsec_"
 	case PublicKey:
 		return "the sender's public key"
+	case WebhookID:
+		return "the webhook ID"
 	}
 	return "the secret"
 }

@@ -95,11 +95,11 @@ func ecdsaPair(t testing.TB) (private, public string) {
 	return base64.StdEncoding.EncodeToString(pkcs8), base64.StdEncoding.EncodeToString(spki)
 }
 
-// signed are the schemes with something to verify.
+// signed are the schemes with something to verify that can be signed here.
 func signed() []signature.Scheme {
 	var all []signature.Scheme
 	for _, s := range signature.All() {
-		if s.Algorithm != signature.None {
+		if s.Algorithm != signature.None && s.Algorithm != signature.RSA {
 			all = append(all, s)
 		}
 	}

@@ -13,6 +13,14 @@ var money = []Scheme{
 		ID: []Source{"body:id"}, Type: []Source{"body:type"}, Signs: []string{"Stripe-Signature"},
 	},
 	{
+		// Its other way, to ask its API, needs the app's own account.
+		Name: "paypal", Title: "PayPal",
+		Header: one("Paypal-Transmission-Sig"), Algorithm: RSA, Encoding: Base64, Key: WebhookID,
+		Content: []string{"{id}|{timestamp}|{secret}|{crc32}"}, Cert: "header:Paypal-Cert-Url", CertDomain: "paypal.com",
+		Timestamp: "header:Paypal-Transmission-Time", Unit: RFC3339, MessageID: "header:Paypal-Transmission-Id",
+		ID: []Source{"body:id"}, Type: []Source{"body:event_type"}, Signs: []string{"Paypal-Transmission-Sig", "Paypal-Transmission-Id"},
+	},
+	{
 		Name: "shopify", Title: "Shopify",
 		Header: one("X-Shopify-Hmac-Sha256"), Algorithm: HMACSHA256, Encoding: Base64, Content: body,
 		ID: []Source{"header:X-Shopify-Webhook-Id", "header:X-Shopify-Event-Id"}, Type: []Source{"header:X-Shopify-Topic"}, Signs: []string{"X-Shopify-Hmac-Sha256", "X-Shopify-Topic"},

@@ -74,6 +74,8 @@ func (s Scheme) sign(secret string, r Request, now time.Time) (Request, error) {
 	switch s.Algorithm {
 	case None, "":
 		return r, errors.New("this sender does not sign")
+	case RSA:
+		return r, fmt.Errorf("%s signs with a certificate of its own, which nobody else has", s.Title)
 	case Token:
 		if s.Mark != "" {
 			return r, errors.New("the token is inside the body; write it there")

@@ -14,6 +14,7 @@
 package signature
 
 import (
+	"crypto/rsa"
 	"errors"
 	"fmt"
 	"net/http"
@@ -32,6 +33,9 @@ type Request struct {
 	// Header has canonical keys, as net/http makes them.
 	Header http.Header
 	Body   []byte
+	// Signer is the key in the certificate at Scheme.CertURL, once somebody has
+	// fetched it and found it to be the sender's. Other schemes need none.
+	Signer *rsa.PublicKey
 }
 
 // Algorithm says how a signature is made.
@@ -45,6 +49,7 @@ const (
 	SHA256     Algorithm = "sha256"     // a plain hash; the secret is part of the content
 	Ed25519    Algorithm = "ed25519"    // the sender's public key is given
 	ECDSA      Algorithm = "ecdsa-p256" // over SHA-256, signature in ASN.1
+	RSA        Algorithm = "rsa-sha256" // PKCS #1 v1.5, by a certificate that the sender publishes
 	Token      Algorithm = "token"      // no signature: the secret itself is sent
 	Basic      Algorithm = "basic"      // no signature: HTTP basic authentication, secret "user:password"
 	JWS        Algorithm = "jws"        // a JSON Web Token with HS256 whose claim sha256 is that of the body
@@ -93,7 +98,7 @@ type Scheme struct {
 	// Content is what is signed, as a template. In braces may stand: body,
 	// timestamp, id, method, url, url:decoded, url:port, url:noport, path (with
 	// its query), form (fields sorted by name, each name followed by its
-	// values), secret, header:NAME, item:PATH. Of several templates any may
+	// values), secret, crc32 (of the body, in decimal), header:NAME, item:PATH. Of several templates any may
 	// fit; Sign uses the first.
 	Content []string
 
@@ -110,6 +115,11 @@ type Scheme struct {
 	// BodyHash is where the hex SHA-256 of the body is, if the content covers
 	// the body only through it.
 	BodyHash Source
+
+	// Cert is where the address of the sender's certificate is, for RSA, and
+	// CertDomain the domain that this address and the certificate must be of.
+	Cert       Source
+	CertDomain string
 
 	// Any names schemes of which one has to fit: a sender that signs in several
 	// ways. The fields above are then empty.
@@ -164,7 +174,7 @@ func (s Scheme) Fresh() bool {
 		return slices.ContainsFunc(s.ways(), Scheme.Fresh)
 	}
 	switch s.Algorithm {
-	case Ed25519, ECDSA, None:
+	case Ed25519, ECDSA, RSA, None:
 		return false // the private key is the sender's
 	}
 	return !strings.HasPrefix(string(s.Timestamp), "body:")
@@ -204,7 +214,10 @@ func (s Scheme) Check() error {
 		return nil
 	}
 	switch s.Algorithm {
-	case HMACSHA1, HMACSHA256, HMACSHA512, SHA256, Ed25519, ECDSA:
+	case HMACSHA1, HMACSHA256, HMACSHA512, SHA256, Ed25519, ECDSA, RSA:
+		if s.Algorithm == RSA && (s.Cert == "" || s.CertDomain == "") {
+			return errors.New("it does not say where the address of the certificate is and of which domain it must be")
+		}
 		if len(s.Content) == 0 {
 			return errors.New("it does not say what is signed; for the body alone, write {body}")
 		}
@@ -215,7 +228,7 @@ func (s Scheme) Check() error {
 		}
 	case Token, Basic, JWS, None:
 	default:
-		return fmt.Errorf("the algorithm %q is not known; it is one of hmac-sha1, hmac-sha256, hmac-sha512, sha256, ed25519, ecdsa-p256, token, basic, jws", s.Algorithm)
+		return fmt.Errorf("the algorithm %q is not known; it is one of hmac-sha1, hmac-sha256, hmac-sha512, sha256, ed25519, ecdsa-p256, rsa-sha256, token, basic, jws", s.Algorithm)
 	}
 	if s.Algorithm != None && len(s.Header) == 0 && s.Each == "" && !(s.Algorithm == Token && s.Mark != "") {
 		return errors.New("it does not say which header has the signature")
@@ -238,11 +251,11 @@ func (s Scheme) Check() error {
 			return errors.New("{id} is signed, but it does not say where the id is")
 		case s.Algorithm == SHA256 && !has("secret"):
 			return errors.New("a plain hash without {secret} can be made by anyone")
-		case !covered && !has("body") && !has("form"):
+		case !covered && !has("body") && !has("form") && !has("crc32"):
 			return errors.New("the body is not signed: add {body}")
 		}
 	}
-	for _, source := range append(append([]Source{s.Timestamp, s.MessageID, s.BodyHash}, s.ID...), s.Type...) {
+	for _, source := range append(append([]Source{s.Timestamp, s.MessageID, s.BodyHash, s.Cert}, s.ID...), s.Type...) {
 		if err := source.check(); err != nil {
 			return err
 		}

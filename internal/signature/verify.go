@@ -1,9 +1,11 @@
 package signature
 
 import (
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/hmac"
+	"crypto/rsa"
 	"crypto/sha1" //nolint:gosec // G505: several senders prescribe HMAC-SHA1
 	"crypto/sha256"
 	"crypto/sha512"
@@ -37,6 +39,8 @@ const (
 	TooNew         Reason = "too_new" // signed right, but in the future
 	BodyChanged    Reason = "body_changed"
 	BodyUnsigned   Reason = "body_unsigned" // the signature does not cover this kind of body
+	ForeignCert    Reason = "foreign_cert"  // the certificate is not at an address of the sender
+	NoCert         Reason = "no_cert"       // it could not be fetched, or is not the sender's: see Request.Signer
 )
 
 // Error says why a request did not verify. It never has a secret or the right
@@ -78,6 +82,10 @@ func (e *Error) Error() string {
 		what = "the body is not the one that was signed"
 	case BodyUnsigned:
 		what = "the signature does not cover the body"
+	case ForeignCert:
+		what = e.Where + " is not an address of the sender"
+	case NoCert:
+		what = "the certificate of the sender could not be had"
 	default:
 		what = string(e.Reason)
 	}
@@ -126,8 +134,8 @@ func (m *message) verify(s Scheme, secrets []string, now time.Time) *Error {
 
 // rank orders the reasons by how far a request came.
 var rank = map[Reason]int{
-	NoHeader: 1, BadSecret: 2, Version: 3, Malformed: 4, NoTimestamp: 5, WrongTimestamp: 6,
-	WrongSignature: 7, BodyUnsigned: 8, BodyChanged: 9, TooNew: 10, TooOld: 11,
+	NoHeader: 1, BadSecret: 2, Version: 3, Malformed: 4, NoTimestamp: 5, WrongTimestamp: 6, ForeignCert: 7, NoCert: 8,
+	WrongSignature: 9, BodyUnsigned: 10, BodyChanged: 11, TooNew: 12, TooOld: 13,
 }
 
 func (m *message) verifyOne(s Scheme, secrets []string, now time.Time) *Error {
@@ -146,6 +154,11 @@ func (m *message) verifyOne(s Scheme, secrets []string, now time.Time) *Error {
 	p, err := m.parts(s)
 	if err != nil {
 		return err
+	}
+	if s.Algorithm == RSA {
+		if err := m.certified(s); err != nil {
+			return err
+		}
 	}
 	if s.Each != "" {
 		err = m.verifyEach(s, secrets)
@@ -314,7 +327,7 @@ func (m *message) fits(s Scheme, secrets []string, p parts, item any) *Error {
 			return &Error{Reason: BadSecret, Detail: err.Error()}
 		}
 		for _, secret := range secrets {
-			good, err := s.made(secret, m.content(fields, p, secret, item), p.signatures)
+			good, err := s.made(secret, m.Signer, m.content(fields, p, secret, item), p.signatures)
 			if good {
 				return nil
 			}
@@ -331,9 +344,15 @@ func (m *message) fits(s Scheme, secrets []string, p parts, item any) *Error {
 	return &Error{Reason: WrongSignature, Where: p.where}
 }
 
-// made tells whether the secret, or the private key of this public one, made
-// one of the signatures of the content.
-func (s Scheme) made(secret string, content, signatures [][]byte) (bool, error) {
+// made tells whether the secret, or the private key of this public one or of the
+// signer, made one of the signatures of the content.
+func (s Scheme) made(secret string, signer *rsa.PublicKey, content, signatures [][]byte) (bool, error) {
+	if s.Algorithm == RSA {
+		sum := digest(sha256.New(), content)
+		return slices.ContainsFunc(signatures, func(sig []byte) bool {
+			return rsa.VerifyPKCS1v15(signer, crypto.SHA256, sum, sig) == nil
+		}), nil
+	}
 	if s.Algorithm == Ed25519 || s.Algorithm == ECDSA {
 		key, err := public(s.Algorithm, secret)
 		if err != nil {

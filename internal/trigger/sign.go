@@ -38,8 +38,11 @@ func (e Event) Forge(url string, now time.Time, random io.Reader) (signature.Req
 	return signature.Sign(way, secret, e.Request(url), now)
 }
 
-// Signs tells whether the sender has a signature, a token or a password.
-func (e Event) Signs() bool { return e.Scheme.Algorithm != signature.None }
+// Signs tells whether the sender has a signature, a token or a password that can be
+// made here: not that of a certificate of its own.
+func (e Event) Signs() bool {
+	return e.Scheme.Algorithm != signature.None && e.Scheme.Algorithm != signature.RSA
+}
 
 // Timed tells whether a signature with this secret has a time in it, so that it can
 // be too old.

@@ -23,6 +23,7 @@ var (
 	bodyStalled  = problem{Status: http.StatusRequestTimeout, Code: "body_timeout", Message: "The body of the request did not arrive in time.", Close: true}
 	badBody      = problem{Status: http.StatusBadRequest, Code: "bad_body", Message: "The body of the request could not be read.", Close: true}
 	badSignature = problem{Status: http.StatusUnauthorized, Code: "bad_signature", Message: "The request is not signed right. The owner of the endpoint can see why."}
+	notChecked   = problem{Status: http.StatusServiceUnavailable, Code: "not_checked", Message: "The certificate of the signature could not be fetched, so it could not be checked. Send it again later.", RetryAfter: 60}
 	serverFull   = problem{Status: http.StatusServiceUnavailable, Code: "inbox_busy", Message: "Too much is arriving at once. Send it again in a moment.", RetryAfter: 5, Close: true}
 	notKept      = problem{Status: http.StatusServiceUnavailable, Code: "not_kept", Message: "The event could not be stored, so it is not accepted. Send it again later.", RetryAfter: 30}
 	inboxFull    = problem{Status: http.StatusServiceUnavailable, Code: "inbox_full", Message: "The endpoint holds as many undelivered events as it may. Send it again later.", RetryAfter: 300}

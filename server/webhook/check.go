@@ -74,6 +74,7 @@ func (b *Inbox) check(w http.ResponseWriter, a *arrival) bool {
 	if e.verify == "" {
 		return true
 	}
+	b.certify(e.scheme, &a.signed, a.came)
 	err := signature.Verify(*e.scheme, e.Secrets.Signing, a.signed, a.came)
 	if err == nil {
 		ev.Verified = verified
@@ -88,8 +89,27 @@ func (b *Inbox) check(w http.ResponseWriter, a *arrival) bool {
 		return true
 	}
 	b.reject(a, err)
+	if why != nil && why.Reason == signature.NoCert {
+		refuse(w, notChecked) // it may well be right: the sender is to come again
+		return false
+	}
 	refuse(w, badSignature)
 	return false
+}
+
+// certify fetches the certificate with which the request says it was signed, where
+// its sender signs so.
+func (b *Inbox) certify(s *signature.Scheme, r *signature.Request, at time.Time) {
+	address, domain, ok := s.CertURL(*r)
+	if !ok {
+		return
+	}
+	key, err := b.o.Signer(b.life, address, domain, at)
+	if err != nil {
+		b.log.Warn("no certificate to verify with", "provider", s.Name, "address", address, "err", err)
+		return
+	}
+	r.Signer = key
 }
 
 // verified is the Event.Verified of what was signed right.

@@ -22,6 +22,7 @@ package webhook
 import (
 	"context"
 	"crypto/rand"
+	"crypto/rsa"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -95,6 +96,10 @@ type Options struct {
 	Watch func() (changes <-chan struct{}, stop func())
 	// Visitor tells who sent a request. nil takes the other end of the connection.
 	Visitor func(*http.Request) Visitor
+	// Signer returns the key of the certificate at an address, which must be one of
+	// the domain at that time. It is called while a sender waits. nil takes that of
+	// NewCertificates.
+	Signer func(ctx context.Context, address, domain string, at time.Time) (*rsa.PublicKey, error)
 	// MaxBuffered bounds the bodies that are in memory at a time, in bytes: half of
 	// it for arrivals, half for deliveries. 0 means 128 MiB.
 	MaxBuffered int64
@@ -140,6 +145,9 @@ type Inbox struct {
 func New(o Options) *Inbox {
 	if o.Visitor == nil {
 		o.Visitor = peer
+	}
+	if o.Signer == nil {
+		o.Signer = NewCertificates(nil, nil).Signer
 	}
 	if o.MaxBuffered == 0 {
 		o.MaxBuffered = 128 << 20
