@@ -33,6 +33,7 @@ func settingsFlags() []urfave.Flag {
 		&urfave.StringFlag{Name: "schedule", Usage: "the longest `WAITS` before each try, like 0s,5s,1m", DefaultText: "ten tries in 32h"},
 		&urfave.DurationFlag{Name: "dedupe", Usage: "do not deliver repeats of the sender's id within this time"},
 		&urfave.StringFlag{Name: "verify", Usage: "check signatures of this `SENDER`, like github or stripe (all: relay trigger --list)"},
+		&urfave.StringSliceFlag{Name: "scheme", Usage: "how a sender signs that has no name here, `PART`=VALUE like header=X-Acme-Signature; repeat for more (see docs/webhooks.md)"},
 		&urfave.StringFlag{Name: "verify-mode", Usage: "`MODE`: enforce (wrong ones get 401) or observe (they are only marked)"},
 		&urfave.StringSliceFlag{Name: "secret-env", Usage: "environment `VARIABLE` with the sender's secret; repeat it while secrets change, the newest first"},
 		&urfave.StringFlag{Name: "handshake-secret-env", Usage: "environment `VARIABLE` with the token for the sender's handshake, where that has its own"},
@@ -167,6 +168,18 @@ func inboxSettings(c *urfave.Context, set map[string]any) error {
 			return usagef("--verify needs an inbox: leave out --inbox off, or say --inbox fallback")
 		}
 	}
+	if parts := c.StringSlice("scheme"); len(parts) > 0 {
+		scheme, err := schemeOf(parts)
+		switch {
+		case err != nil:
+			return err
+		case c.String("verify") != "":
+			return usagef("--verify and --scheme: give one of them")
+		case c.String("inbox") == string(relay.InboxOff):
+			return usagef("--scheme needs an inbox: leave out --inbox off, or say --inbox fallback")
+		}
+		set["scheme"] = scheme
+	}
 	if c.IsSet("schedule") {
 		var waits []relay.Duration
 		for _, one := range strings.Split(c.String("schedule"), ",") {
@@ -193,6 +206,35 @@ func inboxSettings(c *urfave.Context, set map[string]any) error {
 		set["answer"] = a
 	}
 	return nil
+}
+
+// schemeOf makes a scheme of its parts. Of some parts there may be several.
+func schemeOf(parts []string) (map[string]any, error) {
+	scheme := map[string]any{}
+	for _, part := range parts {
+		name, value, ok := strings.Cut(part, "=")
+		name = strings.ReplaceAll(name, "-", "_")
+		if !ok || name == "" {
+			return nil, usagef("--scheme %s: give a part and its value, like header=X-Acme-Signature", part)
+		}
+		switch old, given := scheme[name]; {
+		case slices.Contains([]string{"header", "content", "id", "type"}, name):
+			list, _ := old.([]string)
+			scheme[name] = append(list, value)
+		case given:
+			return nil, usagef("--scheme %s: %s is given twice", part, name)
+		default:
+			scheme[name] = value
+		}
+	}
+	text, err := json.Marshal(scheme)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := signature.ParseScheme(text); err != nil {
+		return nil, usagef("--scheme: %s", strings.TrimPrefix(err.Error(), "read the scheme: json: "))
+	}
+	return scheme, nil
 }
 
 // secretsOf takes secrets from the environment: what stands on a command line is seen

@@ -1,7 +1,6 @@
 package webhook
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -36,11 +35,8 @@ func compile(e relay.Endpoint) (*endpoint, error) {
 	c := &endpoint{verify: e.Verifies()}
 	switch s := e.Settings; {
 	case len(s.Scheme) > 0:
-		scheme := signature.Scheme{Name: "custom", Title: "the sender"}
-		if err := json.Unmarshal(s.Scheme, &scheme); err != nil {
-			return nil, fmt.Errorf("%w scheme: %w", relay.ErrInvalid, err)
-		}
-		if err := scheme.Check(); err != nil {
+		scheme, err := signature.ParseScheme(s.Scheme)
+		if err != nil {
 			return nil, fmt.Errorf("%w scheme: %w", relay.ErrInvalid, err)
 		}
 		c.scheme = &scheme

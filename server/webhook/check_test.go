@@ -257,7 +257,7 @@ func TestASecretIsLearnedOnceAndOnlyWhereItIsAwaited(t *testing.T) {
 
 func TestASchemeOfOnesOwn(t *testing.T) {
 	w := newWorld(t)
-	s := relay.Settings{Inbox: relay.InboxAlways, Scheme: []byte(`{"Header":["X-Signature"],"Algorithm":"hmac-sha256","Encoding":"hex","Content":["{body}"]}`)}
+	s := relay.Settings{Inbox: relay.InboxAlways, Scheme: []byte(`{"header":["X-Signature"],"algorithm":"hmac-sha256","encoding":"hex","content":["{body}"]}`)}
 	w.endpoint("hooks", s, secret)
 	w.start()
 	if r := w.post("hooks", "x", signed(t, "hmac", "", "x", w.clock())...); r.StatusCode != 202 {
@@ -267,7 +267,7 @@ func TestASchemeOfOnesOwn(t *testing.T) {
 		t.Errorf("wrong: %d", r.StatusCode)
 	}
 	for _, bad := range []relay.Settings{
-		{Provider: "nobody"}, {Scheme: []byte(`{"Algorithm":"rot13"}`)}, {Scheme: []byte(`[`)}, {Inbox: "sometimes"},
+		{Provider: "nobody"}, {Scheme: []byte(`{"algorithm":"rot13"}`)}, {Scheme: []byte(`{"Cert":"header:X-Cert"}`)}, {Scheme: []byte(`[`)}, {Inbox: "sometimes"},
 	} {
 		if err := w.inbox.Set(relay.Endpoint{ID: "end_x", Name: "x", Settings: bad}); err == nil {
 			t.Errorf("%+v is taken", bad)
