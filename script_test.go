@@ -150,8 +150,8 @@ func cmdStart(ts *testscript.TestScript, neg bool, args []string) {
 	path, err := exec.LookPath(args[1])
 	ts.Check(err)
 	p.cmd = exec.Command(path, args[2:]...)
-	p.cmd.Dir = s.dir
-	for _, k := range []string{"HOME", "TMPDIR", "PATH", "RELAY_SERVER", "RELAY_TOKEN", "XDG_STATE_HOME", "XDG_CONFIG_HOME"} {
+	p.cmd.Dir = ts.MkAbs(".")
+	for _, k := range []string{"HOME", "TMPDIR", "PATH", "RELAY_SERVER", "RELAY_TOKEN", "XDG_STATE_HOME", "XDG_CONFIG_HOME", "APP", "OTHER", "HOOK_TOKEN"} {
 		if v := ts.Getenv(k); v != "" {
 			p.cmd.Env = append(p.cmd.Env, k+"="+v)
 		}

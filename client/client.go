@@ -82,8 +82,11 @@ type Spec struct {
 // Ended.
 type Event interface{ event() }
 
-// Online says that a tunnel is live.
-type Online struct{ Name, URL string }
+// Online says that the tunnel of a listener is live.
+type Online struct {
+	Name, URL string
+	Listener  *Listener
+}
 
 // Offline says that the server was lost, or could not be reached again. The
 // next try comes after RetryIn.
@@ -196,7 +199,7 @@ func (c *Client) bound(bs []protocol.Bound) {
 		ln.mu.Lock()
 		ln.name, ln.url = b.Name, b.URL
 		ln.mu.Unlock()
-		c.o.OnEvent(Online{Name: b.Name, URL: b.URL})
+		c.o.OnEvent(Online{Name: b.Name, URL: b.URL, Listener: ln})
 	}
 }
 

@@ -3,7 +3,9 @@ package cli
 import (
 	"context"
 	"errors"
+	"maps"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -45,7 +47,65 @@ type announcer struct {
 	known   bool // the URL has answered before
 }
 
+// announcers are an announcer for each listener of a client.
+type announcers struct {
+	probe func(ctx context.Context, url string) error
+	tell  func(client.Event)
+
+	mu sync.Mutex
+	of map[*client.Listener]*announcer
+}
+
 // event is told what happens to the client; see client.Options.
+func (as *announcers) event(ev client.Event) {
+	if on, ok := ev.(client.Online); ok {
+		as.get(on.Listener).event(ev)
+		return
+	}
+	for _, a := range as.all() {
+		a.hush()
+	}
+	as.tell(ev)
+}
+
+func (as *announcers) get(ln *client.Listener) *announcer {
+	as.mu.Lock()
+	defer as.mu.Unlock()
+	a := as.of[ln]
+	if a == nil {
+		if as.of == nil {
+			as.of = map[*client.Listener]*announcer{}
+		}
+		a = &announcer{probe: as.probe, tell: as.tell}
+		as.of[ln] = a
+	}
+	return a
+}
+
+func (as *announcers) all() []*announcer {
+	as.mu.Lock()
+	defer as.mu.Unlock()
+	return slices.Collect(maps.Values(as.of))
+}
+
+// close waits for what is under way. Nothing is told any more when it returns.
+func (as *announcers) close() {
+	for _, a := range as.all() {
+		a.close()
+	}
+}
+
+// hush ends the tries for the last URL.
+func (a *announcer) hush() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.last != nil {
+		a.last()
+		a.last = nil
+	}
+}
+
+// event is told what happens to the listener.
 func (a *announcer) event(ev client.Event) {
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -240,7 +240,7 @@ type listing struct {
 }
 
 func newListing(out io.Writer, asJSON bool) *listing {
-	return &listing{p: newPrinter(out, asJSON, "")}
+	return &listing{p: newPrinter(out, asJSON)}
 }
 
 func (l *listing) begin() {

@@ -159,7 +159,7 @@ func (w *demoWorld) startAgent(ctx context.Context) (publicURL string, err error
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		failed = serve(life, agent, ln, forward.Options{Addr: w.receiver.addr, OnExchange: w.o.onExchange, Log: w.o.log})
+		failed = serve(life, agent, []*client.Listener{ln}, []tunnel{{forward: forward.Options{Addr: w.receiver.addr, OnExchange: w.o.onExchange, Log: w.o.log}}})
 	}()
 	w.stopAgent = func() {
 		stop()

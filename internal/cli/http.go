@@ -1,10 +1,8 @@
 package cli
 
 import (
-	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"errors"
 	"fmt"
 	"net"
 	"net/url"
@@ -30,39 +28,55 @@ func httpCommand(e *env) *urfave.Command {
 			"   relay http localhost:5173 --host-header local\n" +
 			"   relay http 50051 --upstream-protocol h2c\n" +
 			"   relay http 8080 --inbox fallback --verify github --secret-env GH_SECRET",
-		Flags: append([]urfave.Flag{
-			&urfave.StringFlag{Name: "name", Usage: "`NAME` of the tunnel: \"api\" gives api-YOU, unless you hold the name api itself"},
-			&urfave.BoolFlag{Name: "takeover", Usage: "replace another of your agents that has the name"},
-			&urfave.StringFlag{Name: "host-header", Usage: "`HOST` that the app sees: a host, or \"local\" for the local address (default: the public host)"},
-			&urfave.StringFlag{Name: "upstream-protocol", Value: "http1", Usage: "`PROTOCOL` that the app speaks: http1, or h2c for HTTP/2 without TLS"},
-			&urfave.BoolFlag{Name: "no-inspect", Usage: "do not look at requests: faster, but none are listed"},
-			&urfave.StringFlag{Name: "server", EnvVars: []string{"RELAY_SERVER"}, Usage: "`URL` of the server (default: from relay login)"},
-			&urfave.StringFlag{Name: "token", EnvVars: []string{"RELAY_TOKEN"}, Usage: "the `TOKEN` (default: from relay login)"},
-			caFlag(), jsonFlag(), verboseFlag(),
-		}, settingsFlags()...),
+		Flags:  append(append(tunnelFlags(), connectFlags()...), settingsFlags()...),
 		Action: func(c *urfave.Context) error { return runHTTP(c, e) },
 	}
 }
 
-func runHTTP(c *urfave.Context, e *env) error {
-	if c.Args().Len() != 1 {
-		return usagef("http wants one port or address: relay http 3000")
+// tunnelFlags say what is served, under which name and how.
+func tunnelFlags() []urfave.Flag {
+	return []urfave.Flag{
+		&urfave.StringFlag{Name: "name", Usage: "`NAME` of the tunnel: \"api\" gives api-YOU, unless you hold the name api itself"},
+		&urfave.BoolFlag{Name: "takeover", Usage: "replace another of your agents that has the name"},
+		&urfave.StringFlag{Name: "host-header", Usage: "`HOST` that the app sees: a host, or \"local\" for the local address (default: the public host)"},
+		&urfave.StringFlag{Name: "upstream-protocol", Value: "http1", Usage: "`PROTOCOL` that the app speaks: http1, or h2c for HTTP/2 without TLS"},
+		&urfave.BoolFlag{Name: "no-inspect", Usage: "do not look at requests: faster, but none are listed"},
 	}
-	addr, err := localAddress(c.Args().First())
+}
+
+// connectFlags are those of every agent: which server, with whose token, and what is
+// told.
+func connectFlags() []urfave.Flag {
+	return []urfave.Flag{
+		&urfave.StringFlag{Name: "server", EnvVars: []string{"RELAY_SERVER"}, Usage: "`URL` of the server (default: from relay login)"},
+		&urfave.StringFlag{Name: "token", EnvVars: []string{"RELAY_TOKEN"}, Usage: "the `TOKEN` (default: from relay login)"},
+		caFlag(), jsonFlag(), verboseFlag(),
+	}
+}
+
+// endpointFlags are those that a project file can have for each of its endpoints.
+func endpointFlags() []urfave.Flag { return append(tunnelFlags(), settingsFlags()...) }
+
+// tunnel is one public name and what is served under it.
+type tunnel struct {
+	spec    client.Spec
+	forward forward.Options
+	inspect bool // requests are listed
+}
+
+// tunnelOf reads the flags of one tunnel to a target.
+func tunnelOf(c *urfave.Context, target string) (tunnel, error) {
+	addr, err := localAddress(target)
 	if err != nil {
-		return err
+		return tunnel{}, err
 	}
-	o := forward.Options{Addr: addr, Log: e.logger(c.Bool("verbose"))}
+	t := tunnel{forward: forward.Options{Addr: addr}, inspect: !c.Bool("no-inspect")}
 	switch p := c.String("upstream-protocol"); p {
 	case "http1":
 	case "h2c":
-		o.H2C = true
+		t.forward.H2C = true
 	default:
-		return usagef("--upstream-protocol %s: known are http1 and h2c", p)
-	}
-	cred, err := credentials(c)
-	if err != nil {
-		return err
+		return tunnel{}, usagef("--upstream-protocol %s: known are http1 and h2c", p)
 	}
 	hostHeader := c.String("host-header")
 	if hostHeader == "local" {
@@ -71,48 +85,27 @@ func runHTTP(c *urfave.Context, e *env) error {
 	if name := c.String("name"); name != "" {
 		// The server decides about names; one that cannot be part of any is a slip.
 		if _, err := relay.ParseName(strings.ToLower(name)); err != nil && len(name) > 1 {
-			return usagef("--name: %v", err)
+			return tunnel{}, usagef("--name: %v", err)
 		}
 	}
-	spec := client.Spec{Name: c.String("name"), Hint: hintOf(addr), Takeover: c.Bool("takeover"), HostHeader: hostHeader}
-	if spec.Settings, spec.Secrets, err = settingsOf(c); err != nil {
-		return err
-	}
+	t.spec = client.Spec{Name: c.String("name"), Hint: hintOf(addr), Takeover: c.Bool("takeover"), HostHeader: hostHeader}
+	t.spec.Settings, t.spec.Secrets, err = settingsOf(c)
+	return t, err
+}
 
-	p := newPrinter(e.out, c.Bool("json"), addr)
-	defer p.close()
-	if !c.Bool("no-inspect") {
-		o.OnExchange = p.exchange
+func runHTTP(c *urfave.Context, e *env) error {
+	if c.Args().Len() != 1 {
+		return usagef("http wants one port or address: relay http 3000")
 	}
-	id, err := openIdentity(cred.server, cred.token, spec)
+	t, err := tunnelOf(c, c.Args().First())
 	if err != nil {
 		return err
 	}
-	defer id.close()
-	hostname, _ := os.Hostname()
-	told := announcer{tell: p.event}
-	agent := client.New(client.Options{
-		Server: cred.server, Token: cred.token, Agent: id.Agent, Resume: id.Resume, SaveResume: id.save,
-		Software: software(), Hostname: hostname, TLS: cred.tls, OnEvent: told.event, Log: o.Log,
-	})
-	told.probe = agent.Probe
-	defer told.close()
-	return serve(c.Context, agent, agent.Listen(spec), o)
-}
-
-// serve runs an agent with one listener until ctx ends or the server refuses.
-func serve(ctx context.Context, agent *client.Client, ln *client.Listener, o forward.Options) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	forwarded := make(chan error, 1)
-	go func() { forwarded <- forward.HTTP(ctx, ln, o) }()
-	err := agent.Run(ctx)
-	cancel()
-	_ = ln.Close()
-	if ferr := <-forwarded; err == nil && ferr != nil && !errors.Is(ferr, context.Canceled) {
-		err = ferr
+	cred, err := credentials(c)
+	if err != nil {
+		return err
 	}
-	return err
+	return runAgent(c, e, cred, t.spec, []tunnel{t})
 }
 
 // localAddress makes host:port of what a user types.

@@ -20,7 +20,7 @@ import (
 // terminal.
 type printer struct {
 	asJSON  bool
-	addr    string
+	serving map[*client.Listener]string // its target; set before anything is told
 	lines   chan any
 	dropped atomic.Int64
 	done    sync.WaitGroup
@@ -61,11 +61,14 @@ type (
 // pendingLines is how many lines may wait for a slow reader.
 const pendingLines = 4096
 
-func newPrinter(w io.Writer, asJSON bool, addr string) *printer {
-	p := &printer{asJSON: asJSON, addr: addr, lines: make(chan any, pendingLines)}
+func newPrinter(w io.Writer, asJSON bool) *printer {
+	p := &printer{asJSON: asJSON, serving: map[*client.Listener]string{}, lines: make(chan any, pendingLines)}
 	p.done.Go(func() { p.run(w) })
 	return p
 }
+
+// serves says what a listener is for. It is called before anything is told.
+func (p *printer) serves(ln *client.Listener, target string) { p.serving[ln] = target }
 
 // close writes what waits and ends.
 func (p *printer) close() {
@@ -119,9 +122,9 @@ func (p *printer) write(w io.Writer, line any) {
 	now := time.Now().Format("15:04:05")
 	switch l := line.(type) {
 	case client.Online:
-		_, _ = fmt.Fprintf(w, "%s  online   %s -> %s\n", now, l.URL, p.addr)
+		_, _ = fmt.Fprintf(w, "%s  online   %s -> %s\n", now, l.URL, p.serving[l.Listener])
 	case unreachable:
-		_, _ = fmt.Fprintf(w, "%s  online   %s -> %s\n", now, l.URL, p.addr)
+		_, _ = fmt.Fprintf(w, "%s  online   %s -> %s\n", now, l.URL, p.serving[l.Listener])
 		_, _ = fmt.Fprintf(w, "%s  warning  the URL does not answer from here: %s\n", now, printable(l.why))
 	case client.Offline:
 		_, _ = fmt.Fprintf(w, "%s  offline  %s; trying again %s\n", now, printable(l.Reason), in(l.RetryIn))
@@ -136,7 +139,11 @@ func (p *printer) write(w io.Writer, line any) {
 		if l.Err != nil {
 			note = "  " + printable(l.Err.Error())
 		}
-		_, _ = fmt.Fprintf(w, "%s  %-7s %s  %s  %s  %s%s\n", l.Time.Format("15:04:05"), printable(l.Method), printable(l.Path), status, duration(l.Duration), size(l.Bytes), note)
+		target := l.Path
+		if len(p.serving) > 1 {
+			target = l.Host + l.Path
+		}
+		_, _ = fmt.Fprintf(w, "%s  %-7s %s  %s  %s  %s%s\n", l.Time.Format("15:04:05"), printable(l.Method), printable(target), status, duration(l.Duration), size(l.Bytes), note)
 	case droppedEvent:
 		_, _ = fmt.Fprintf(w, "%s  … %d more requests, too fast to list\n", now, l.Count)
 	}

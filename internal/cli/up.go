@@ -1,0 +1,198 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"text/tabwriter"
+
+	urfave "github.com/urfave/cli/v2"
+
+	"github.com/relaytunnel/relay/client"
+	"github.com/relaytunnel/relay/client/forward"
+)
+
+// upCommand serves what a project file says.
+func upCommand(e *env) *urfave.Command {
+	return &urfave.Command{
+		Name:  "up",
+		Usage: "give public URLs to all apps of a relay.yml",
+		Description: "   relay up\n" +
+			"   relay up --config deploy/relay.yml\n" +
+			"   The file is looked for in this folder and those above it.",
+		Flags: append([]urfave.Flag{projectFlag()}, connectFlags()...),
+		Action: func(c *urfave.Context) error {
+			if err := noArguments(c); err != nil {
+				return err
+			}
+			p, err := projectOf(c)
+			if err != nil {
+				return err
+			}
+			return runUp(c, e, p)
+		},
+	}
+}
+
+// checkCommand reads a project file and says what is wrong with it.
+func checkCommand(e *env) *urfave.Command {
+	return &urfave.Command{
+		Name:  "check",
+		Usage: "say whether a relay.yml is right",
+		Flags: []urfave.Flag{projectFlag()},
+		Action: func(c *urfave.Context) error {
+			if err := noArguments(c); err != nil {
+				return err
+			}
+			p, err := projectOf(c)
+			if err != nil {
+				return err
+			}
+			t := tabwriter.NewWriter(e.out, 0, 0, 2, ' ', 0)
+			_, _ = fmt.Fprintln(t, "TARGET\tNAME\tINBOX")
+			for _, one := range p.endpoints {
+				tunnel, err := one.tunnel()
+				if err != nil {
+					return err
+				}
+				_, _ = fmt.Fprintf(t, "%s\t%s\t%s\n", tunnel.forward.Addr, orDash(tunnel.spec.Name), orDash(one.flags.String("inbox")))
+			}
+			if err := t.Flush(); err != nil {
+				return err
+			}
+			_, err = fmt.Fprintf(e.out, "\n%s is right.\n", p.path)
+			return err
+		},
+	}
+}
+
+func orDash(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return s
+}
+
+func projectFlag() urfave.Flag {
+	return &urfave.PathFlag{Name: "config", Usage: "the `FILE` with the endpoints", DefaultText: "relay.yml, here or above"}
+}
+
+// projectOf finds and reads the project file.
+func projectOf(c *urfave.Context) (*project, error) {
+	path := c.Path("config")
+	if path == "" {
+		var err error
+		if path, err = findProject(); err != nil {
+			return nil, err
+		}
+	}
+	return loadProject(path)
+}
+
+// tunnel is what the endpoint asks for; mistakes are told with their place.
+func (e *projectEndpoint) tunnel() (tunnel, error) {
+	t, err := tunnelOf(e.flags, e.target)
+	var usage *usageError
+	if errors.As(err, &usage) {
+		return t, usagef("%s: %s", e.place, asKey(usage.msg))
+	}
+	return t, err
+}
+
+// aFlag is a flag in a message.
+var aFlag = regexp.MustCompile(`--[a-z][a-z-]*`)
+
+// asKey writes flags as the keys that they are in a file.
+func asKey(msg string) string {
+	return aFlag.ReplaceAllStringFunc(msg, func(name string) string {
+		return strings.ReplaceAll(strings.TrimPrefix(name, "--"), "-", "_")
+	})
+}
+
+func runUp(c *urfave.Context, e *env, p *project) error {
+	if p.server != "" && !c.IsSet("server") {
+		if err := c.Set("server", p.server); err != nil {
+			return err
+		}
+	}
+	cred, err := credentials(c)
+	if err != nil {
+		return err
+	}
+	var tunnels []tunnel
+	for _, one := range p.endpoints {
+		t, err := one.tunnel()
+		if err != nil {
+			return err
+		}
+		tunnels = append(tunnels, t)
+	}
+	path, err := filepath.Abs(p.path)
+	if err != nil {
+		return fmt.Errorf("find %s: %w", p.path, err)
+	}
+	return runAgent(c, e, cred, client.Spec{Hint: "up:" + path}, tunnels)
+}
+
+// runAgent serves tunnels until the context ends or the server refuses. who is what
+// the agent is known by when it starts again.
+func runAgent(c *urfave.Context, e *env, cred credential, who client.Spec, tunnels []tunnel) error {
+	p := newPrinter(e.out, c.Bool("json"))
+	defer p.close()
+	id, err := openIdentity(cred.server, cred.token, who)
+	if err != nil {
+		return err
+	}
+	defer id.close()
+	hostname, _ := os.Hostname()
+	log := e.logger(c.Bool("verbose"))
+	told := announcers{tell: p.event}
+	agent := client.New(client.Options{
+		Server: cred.server, Token: cred.token, Agent: id.Agent, Resume: id.Resume, SaveResume: id.save,
+		Software: software(), Hostname: hostname, TLS: cred.tls, OnEvent: told.event, Log: log,
+	})
+	told.probe = agent.Probe
+	defer told.close()
+	var listeners []*client.Listener
+	for i := range tunnels {
+		t := &tunnels[i]
+		ln := agent.Listen(t.spec)
+		p.serves(ln, t.forward.Addr)
+		if t.inspect {
+			t.forward.OnExchange = p.exchange
+		}
+		t.forward.Log = log
+		listeners = append(listeners, ln)
+	}
+	return serve(c.Context, agent, listeners, tunnels)
+}
+
+// serve runs an agent with its listeners until ctx ends or the server refuses.
+func serve(ctx context.Context, agent *client.Client, listeners []*client.Listener, tunnels []tunnel) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var (
+		forwards sync.WaitGroup
+		failed   = make([]error, len(listeners))
+	)
+	for i, ln := range listeners {
+		forwards.Go(func() { failed[i] = forward.HTTP(ctx, ln, tunnels[i].forward) })
+	}
+	err := agent.Run(ctx)
+	cancel()
+	for _, ln := range listeners {
+		_ = ln.Close()
+	}
+	forwards.Wait()
+	for _, ferr := range failed {
+		if err == nil && ferr != nil && !errors.Is(ferr, context.Canceled) {
+			err = ferr
+		}
+	}
+	return err
+}
