@@ -117,6 +117,10 @@ func TestSettings(t *testing.T) {
 		{Schedule: make([]relay.Duration, 51)},
 		{Answer: &relay.Answer{Status: 100}},
 		{Keep: relay.Retention{Count: -1}},
+		{Answer: &relay.Answer{Header: http.Header{"Set-Cookie": {"a=b; Domain=relay.test"}}}},
+		{Answer: &relay.Answer{Header: http.Header{"set-cookie": {"a=b"}}}},
+		{Answer: &relay.Answer{Header: http.Header{"Relay-Error": {"x"}}}},
+		{Answer: &relay.Answer{Header: http.Header{"Content-Length": {"7"}}}},
 	} {
 		if err := bad.Check(); !errors.Is(err, relay.ErrInvalid) {
 			t.Errorf("%+v: %v", bad, err)

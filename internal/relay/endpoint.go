@@ -218,5 +218,22 @@ func (s Settings) Check() error {
 	if a := s.Answer; a != nil && a.Status != 0 && (a.Status < 200 || a.Status > 599) {
 		return bad("the answer's status %d is not from 200 to 599", a.Status)
 	}
+	if s.Answer != nil {
+		for name := range s.Answer.Header {
+			if notForAnswers(http.CanonicalHeaderKey(name)) {
+				return bad("the answer cannot have the header %s", name)
+			}
+		}
+	}
 	return nil
+}
+
+// notForAnswers tells of a header that the connection or the relay makes, or that
+// would reach other names of the domain, as cookies do.
+func notForAnswers(name string) bool {
+	switch name {
+	case "Set-Cookie", "Connection", "Content-Length", "Keep-Alive", "Trailer", "Transfer-Encoding", "Upgrade", "Strict-Transport-Security", "Clear-Site-Data":
+		return true
+	}
+	return strings.HasPrefix(name, "Relay-")
 }
