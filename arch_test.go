@@ -108,6 +108,7 @@ var outsiders = map[string][]string{
 	"golang.org/x/term":                   {"internal/cli"},
 	"golang.org/x/net/http/httpguts":      {"internal/http1", "server/edge", "client/forward"},
 	"golang.org/x/net/http2":              {"internal/http1", "server", "server/edge", "client/forward"},
+	"golang.org/x/sync/singleflight":      {"server/webhook"},
 	"golang.org/x/sync/errgroup":          {"server", "client", "internal/cli"},
 	"golang.org/x/sys":                    {"internal/link", "server/store", "internal/cli"},
 	"go.opentelemetry.io":                 {"server"},

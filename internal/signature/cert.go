@@ -25,7 +25,7 @@ func (s Scheme) CertURL(r Request) (address, domain string, ok bool) {
 // isAt tells whether the address is a plain one of https below the domain.
 func isAt(address, domain string) bool {
 	u, err := url.Parse(address)
-	if err != nil || u.Scheme != "https" || u.User != nil || u.Fragment != "" || u.Port() != "" && u.Port() != "443" {
+	if err != nil || u.Scheme != "https" || u.User != nil || u.RawQuery != "" || u.Fragment != "" || u.Port() != "" && u.Port() != "443" {
 		return false
 	}
 	return InDomain(u.Hostname(), domain)

@@ -100,6 +100,7 @@ func TestCertificatesAreAskedForAtTheSenderOnly(t *testing.T) {
 		"https://paypal.com/c":                     true,
 		"https://api.paypal.com:443/c":             true,
 		"":                                         false,
+		"https://api.paypal.com/c?n=1":             false,
 		"http://api.paypal.com/c":                  false,
 		"https://api.paypal.com:8443/c":            false,
 		"https://api.paypal.com@evil.test/c":       false,

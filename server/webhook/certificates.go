@@ -12,7 +12,7 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/time/rate"
+	"golang.org/x/sync/singleflight"
 
 	"github.com/relaytunnel/relay/internal/signature"
 )
@@ -25,28 +25,17 @@ const (
 	// certsKept bounds the certificates that are remembered. A sender has two or
 	// three at a time.
 	certsKept = 64
-	// certWait is for how long an address that had none is not asked again.
-	certWait = 10 * time.Second
 )
 
 // Certificates fetches the certificates of senders who publish them, and remembers
-// them. It is safe for use by many at once. Strangers choose the path of an address,
-// so that new ones are asked for at a slow pace only.
+// those that are good. It is safe for use by many at once.
 type Certificates struct {
 	client *http.Client
 	roots  *x509.CertPool
-	pace   *rate.Limiter
+	asking singleflight.Group
 
 	mu    sync.Mutex
-	known map[string]*certificate
-}
-
-// certificate is what an address had; the fields are set when done is closed.
-type certificate struct {
-	done  chan struct{}
-	chain []*x509.Certificate
-	err   error
-	asked time.Time
+	known map[string][]*x509.Certificate // by address
 }
 
 // NewCertificates makes an empty one. nil takes a client of its own that follows no
@@ -55,67 +44,56 @@ func NewCertificates(client *http.Client, roots *x509.CertPool) *Certificates {
 	if client == nil {
 		client = &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	}
-	return &Certificates{
-		client: client, roots: roots, pace: rate.NewLimiter(rate.Every(6*time.Second), 10), known: map[string]*certificate{},
-	}
+	return &Certificates{client: client, roots: roots, known: map[string][]*x509.Certificate{}}
 }
+
+// errTooMany is told when an address may not be asked for.
+var errTooMany = errors.New("too many other certificates were named before it; it is not asked for now")
 
 // Signer returns the key of the certificate at the address, if a trusted authority
 // has signed it, it was valid at that time, and it is one of the domain. The address
-// must be found good before: see signature.Scheme.CertURL.
-func (c *Certificates) Signer(ctx context.Context, address, domain string, at time.Time) (*rsa.PublicKey, error) {
-	got, mine := c.entry(address)
-	if mine {
+// must be found good before: see signature.Scheme.CertURL. One that is not known is
+// asked for only if may says so: strangers choose the path.
+func (c *Certificates) Signer(ctx context.Context, address, domain string, at time.Time, may func() bool) (*rsa.PublicKey, error) {
+	c.mu.Lock()
+	found := c.known[address]
+	c.mu.Unlock()
+	if found != nil {
+		return c.trust(found, domain, at)
+	}
+	got, err, _ := c.asking.Do(address, func() (any, error) {
+		if !may() {
+			return nil, errTooMany
+		}
 		// Others wait for it too, so it does not end with this caller.
-		fetch, cancel := context.WithTimeout(context.WithoutCancel(ctx), certFetch)
-		got.chain, got.err = c.fetch(fetch, address)
-		cancel()
-		close(got.done)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), certFetch)
+		defer cancel()
+		return c.fetch(ctx, address)
+	})
+	if err != nil {
+		return nil, err
 	}
-	select {
-	case <-got.done:
-	case <-ctx.Done():
-		return nil, ctx.Err()
+	found, _ = got.([]*x509.Certificate)
+	key, err := c.trust(found, domain, at)
+	if err == nil {
+		c.remember(address, found)
 	}
-	if got.err != nil {
-		return nil, got.err
-	}
-	return c.trust(got.chain, domain, at)
+	return key, err
 }
 
-// entry returns what is known of the address; mine says that the caller has to find
-// it out.
-func (c *Certificates) entry(address string) (e *certificate, mine bool) {
+func (c *Certificates) remember(address string, found []*x509.Certificate) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if e, ok := c.known[address]; ok && !e.stale() {
-		return e, false
-	}
 	if len(c.known) >= certsKept {
 		for old := range c.known { // any: what is needed comes back
 			delete(c.known, old)
 			break
 		}
 	}
-	e = &certificate{done: make(chan struct{}), asked: time.Now()}
-	c.known[address] = e
-	return e, true
-}
-
-// stale tells whether it is time to ask again.
-func (e *certificate) stale() bool {
-	select {
-	case <-e.done:
-		return e.err != nil && time.Since(e.asked) > certWait
-	default:
-		return false
-	}
+	c.known[address] = found
 }
 
 func (c *Certificates) fetch(ctx context.Context, address string) ([]*x509.Certificate, error) {
-	if !c.pace.Allow() {
-		return nil, errors.New("too many addresses of certificates are named: this one is not asked for now")
-	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 	if err != nil {
 		return nil, err

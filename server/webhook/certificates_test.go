@@ -133,11 +133,12 @@ func TestCertificatesOfASender(t *testing.T) {
 		_, _ = w.Write([]byte(text))
 	}
 	c := webhook.NewCertificates(i.client(), i.roots)
+	may := func() bool { return true }
 	for path, want := range map[string]string{
 		"/good": "", "/expired": "expired", "/other": "not of paypal.com", "/stranger": "unknown authority",
 		"/garbage": "read the certificate", "/page": "no certificate", "/redirect": "302",
 	} {
-		got, err := c.Signer(t.Context(), "https://api.paypal.com"+path, "paypal.com", then)
+		got, err := c.Signer(t.Context(), "https://api.paypal.com"+path, "paypal.com", then, may)
 		switch {
 		case want == "" && (err != nil || !got.Equal(&key.PublicKey)):
 			t.Errorf("%s: %v", path, err)
@@ -147,8 +148,7 @@ func TestCertificatesOfASender(t *testing.T) {
 	}
 }
 
-// Strangers choose the path: what they name costs no more than a few requests.
-func TestCertificatesAreFetchedOnceAndSlowly(t *testing.T) {
+func TestACertificateIsFetchedOnce(t *testing.T) {
 	i, key := newIssuer(t), rsaKey(t)
 	text := i.leaf(key, "a.paypal.com", forLong)
 	i.site = func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(text)) }
@@ -156,7 +156,7 @@ func TestCertificatesAreFetchedOnceAndSlowly(t *testing.T) {
 	var all sync.WaitGroup
 	for range 20 {
 		all.Go(func() {
-			if _, err := c.Signer(t.Context(), "https://a.paypal.com/1", "paypal.com", then); err != nil {
+			if _, err := c.Signer(t.Context(), "https://a.paypal.com/1", "paypal.com", then, func() bool { return true }); err != nil {
 				t.Error(err)
 			}
 		})
@@ -165,11 +165,72 @@ func TestCertificatesAreFetchedOnceAndSlowly(t *testing.T) {
 	if n := i.asked.Load(); n != 1 {
 		t.Errorf("asked %d times", n)
 	}
-	for n := range 500 {
-		_, _ = c.Signer(t.Context(), fmt.Sprintf("https://a.paypal.com/x%d", n), "paypal.com", then)
+	never := func() bool { return false }
+	if _, err := c.Signer(t.Context(), "https://a.paypal.com/2", "paypal.com", then, never); err == nil || i.asked.Load() != 1 {
+		t.Errorf("one that may not be asked for: %v", err)
 	}
+	if _, err := c.Signer(t.Context(), "https://a.paypal.com/1", "paypal.com", then, never); err != nil {
+		t.Errorf("one that is known: %v", err)
+	}
+}
+
+// Strangers choose the path. What they name costs a few requests, and takes nothing
+// from other endpoints.
+func TestAFloodOfAddressesHurtsNobodyElse(t *testing.T) {
+	i, key := newIssuer(t), rsaKey(t)
+	text := i.leaf(key, "messageverificationcerts.paypal.com", forLong)
+	i.site = func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasPrefix(r.URL.Path, "/x") {
+			http.NotFound(w, r)
+			return
+		}
+		_, _ = w.Write([]byte(text))
+	}
+	w := newWorld(t)
+	certs := webhook.NewCertificates(i.client(), i.roots)
+	w.opts = func(o *webhook.Options) { o.Signer = certs.Signer }
+	w.endpoint("hooks", enforcing("paypal", relay.InboxAlways), paypalID)
+	w.endpoint("other", enforcing("paypal", relay.InboxAlways), paypalID)
+	w.start()
+	const body, address = `{"id":"WH-1"}`, "https://api.paypal.com/CERT-1"
+	sig := paypalSignature(t, key, body)
+	flood := func() {
+		for n := range 200 {
+			if r := w.post("hooks", body, paypalHeader(fmt.Sprintf("https://api.paypal.com/x%d", n), sig)...); r.StatusCode != 503 {
+				t.Fatalf("a certificate that is not there: %d %s", r.StatusCode, r.body)
+			}
+		}
+	}
+	flood()
 	if n := i.asked.Load(); n > 15 {
 		t.Errorf("a flood of addresses asked %d times", n)
+	}
+	if r := w.post("other", body, paypalHeader(address, sig)...); r.StatusCode != 202 {
+		t.Errorf("at another endpoint: %d %s", r.StatusCode, r.body)
+	}
+	flood()
+	if r := w.post("hooks", body, paypalHeader(address, sig)...); r.StatusCode != 202 {
+		t.Errorf("at the same endpoint, with what is known by now: %d %s", r.StatusCode, r.body)
+	}
+}
+
+const paypalID = "4JH86294D6297924G"
+
+// paypalSignature signs a body of the transmission tx-1 for paypalID.
+func paypalSignature(t *testing.T, key *rsa.PrivateKey, body string) string {
+	t.Helper()
+	sum := sha256.Sum256(fmt.Appendf(nil, "tx-1|2026-11-25T12:00:00Z|%s|%d", paypalID, crc32.ChecksumIEEE([]byte(body))))
+	sig, err := rsa.SignPKCS1v15(rand.Reader, key, crypto.SHA256, sum[:])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return base64.StdEncoding.EncodeToString(sig)
+}
+
+func paypalHeader(address, sig string) []string {
+	return []string{
+		"Paypal-Transmission-Id", "tx-1", "Paypal-Transmission-Time", "2026-11-25T12:00:00Z",
+		"Paypal-Cert-Url", address, "Paypal-Transmission-Sig", sig,
 	}
 }
 
@@ -181,30 +242,26 @@ func TestAnEventWithACertificate(t *testing.T) {
 	reachable := false
 	w := newWorld(t)
 	w.opts = func(o *webhook.Options) {
-		o.Signer = func(ctx context.Context, address, domain string, at time.Time) (*rsa.PublicKey, error) {
+		o.Signer = func(ctx context.Context, address, domain string, at time.Time, may func() bool) (*rsa.PublicKey, error) {
 			if !reachable {
 				return nil, errors.New("no route")
 			}
-			return certs.Signer(ctx, address, domain, at)
+			return certs.Signer(ctx, address, domain, at, may)
 		}
 	}
-	const id = "4JH86294D6297924G"
-	w.endpoint("hooks", enforcing("paypal", relay.InboxAlways), id)
+	e := w.endpoint("hooks", enforcing("paypal", relay.InboxAlways), paypalID)
 	w.start()
 	body := `{"id":"WH-1","event_type":"PAYMENT.SALE.COMPLETED"}`
-	sum := sha256.Sum256(fmt.Appendf(nil, "tx-1|2026-11-25T12:00:00Z|%s|%d", id, crc32.ChecksumIEEE([]byte(body))))
-	sig, err := rsa.SignPKCS1v15(rand.Reader, key, crypto.SHA256, sum[:])
-	if err != nil {
-		t.Fatal(err)
-	}
-	send := func(body, address string) *reply {
-		return w.post("hooks", body, "Paypal-Transmission-Id", "tx-1", "Paypal-Transmission-Time", "2026-11-25T12:00:00Z",
-			"Paypal-Cert-Url", address, "Paypal-Transmission-Sig", base64.StdEncoding.EncodeToString(sig))
-	}
+	sig := paypalSignature(t, key, body)
+	send := func(body, address string) *reply { return w.post("hooks", body, paypalHeader(address, sig)...) }
 	const address = "https://api.paypal.com/v1/notifications/certs/CERT-1"
 	// What could not be checked is not called wrong: the sender comes again.
 	if r := send(body, address); r.StatusCode != 503 || r.Header.Get("Relay-Error") != "not_checked" || r.Header.Get("Retry-After") == "" {
 		t.Errorf("without the certificate: %d %s", r.StatusCode, r.body)
+	}
+	rejected := w.events(relay.Filter{EndpointID: e.ID, States: []relay.EventState{relay.EventRejected}})
+	if len(rejected) != 1 || !strings.Contains(rejected[0].Reason, "no route") {
+		t.Errorf("recorded %+v", rejected)
 	}
 	reachable = true
 	if r := send(body+" ", address); r.StatusCode != 401 {
@@ -220,11 +277,11 @@ func TestAnEventWithACertificate(t *testing.T) {
 	}
 	w.pass(time.Hour)
 	w.agent(true)
-	if got := w.next(); got.Header.Get("Paypal-Transmission-Sig") != base64.StdEncoding.EncodeToString(sig) {
+	if got := w.next(); got.Header.Get("Paypal-Transmission-Sig") != sig {
 		t.Errorf("delivered with %v", got.Header)
 	}
-	e := w.settled(good.id(), relay.EventDelivered)
-	if words, err := w.inbox.Explain(t.Context(), e.ID); err != nil || words != "The signature is right." {
+	ev := w.settled(good.id(), relay.EventDelivered)
+	if words, err := w.inbox.Explain(t.Context(), ev.ID); err != nil || words != "The signature is right." {
 		t.Errorf("explained as %q, %v", words, err)
 	}
 }

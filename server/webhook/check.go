@@ -1,6 +1,7 @@
 package webhook
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -70,7 +71,7 @@ func (b *Inbox) check(w http.ResponseWriter, a *arrival) bool {
 	if e.verify == "" {
 		return true
 	}
-	b.certify(e.scheme, &a.signed, a.came)
+	certErr := b.certify(b.life, e, &a.signed, a.came)
 	err := signature.Verify(*e.scheme, e.Secrets.Signing, a.signed, a.came)
 	if err == nil {
 		ev.Verified = verified
@@ -84,28 +85,29 @@ func (b *Inbox) check(w http.ResponseWriter, a *arrival) bool {
 	if e.verify == relay.VerifyObserve {
 		return true
 	}
-	b.reject(a, err)
-	if why != nil && why.Reason == signature.NoCert {
-		refuse(w, notChecked) // it may well be right: the sender is to come again
-		return false
+	answer := badSignature
+	if why != nil && why.Reason == signature.NoCert && certErr != nil {
+		why.Detail = certErr.Error()
+		answer = notChecked // it may well be right: the sender is to come again
 	}
-	refuse(w, badSignature)
+	b.reject(a, err)
+	refuse(w, answer)
 	return false
 }
 
 // certify fetches the certificate with which the request says it was signed, where
-// its sender signs so.
-func (b *Inbox) certify(s *signature.Scheme, r *signature.Request, at time.Time) {
-	address, domain, ok := s.CertURL(*r)
+// its sender signs so. Without it the request does not verify (signature.NoCert).
+func (b *Inbox) certify(ctx context.Context, e *endpoint, r *signature.Request, at time.Time) error {
+	address, domain, ok := e.scheme.CertURL(*r)
 	if !ok {
-		return
+		return nil
 	}
-	key, err := b.o.Signer(b.life, address, domain, at)
+	var err error
+	r.Signer, err = b.o.Signer(ctx, address, domain, at, func() bool { return b.shelf(e.ID).certs.AllowN(b.o.Now(), 1) })
 	if err != nil {
-		b.log.Warn("no certificate to verify with", "provider", s.Name, "address", address, "err", err)
-		return
+		b.log.Debug("no certificate to verify with", "endpoint", e.Name, "address", address, "err", err)
 	}
-	r.Signer = key
+	return err
 }
 
 // verified is the Event.Verified of what was signed right.

@@ -61,6 +61,6 @@ func (b *Inbox) Explain(ctx context.Context, eventID string) (string, error) {
 		return fmt.Sprintf("%s. Only the beginning of the body was kept, so nothing more can be tried.", ev.Reason), nil
 	}
 	r := signature.Request{Method: ev.Method, URL: ev.URL, Header: ev.Header, Body: ev.Body}
-	b.certify(e.scheme, &r, ev.Received)
+	_ = b.certify(ctx, e, &r, ev.Received) // it is explained then
 	return signature.Explain(*e.scheme, e.Secrets.Signing, r, ev.Received), nil
 }

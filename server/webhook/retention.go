@@ -5,6 +5,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/time/rate"
+
 	"github.com/relaytunnel/relay/internal/relay"
 )
 
@@ -19,7 +21,15 @@ type shelf struct {
 
 	second   int64 // of the last rejected event
 	rejected int   // how many in that second
+
+	certs *rate.Limiter // of certificates that are fetched
 }
+
+// How many certificates an endpoint may have fetched: strangers name them.
+const (
+	certEvery = rate.Limit(1.0 / 6) // a second
+	certBurst = 10
+)
 
 // fullFor is for how long an endpoint that was found full is not measured again.
 const fullFor = 250 * time.Millisecond
@@ -29,7 +39,7 @@ func (b *Inbox) shelf(endpointID string) *shelf {
 	defer b.mu.Unlock()
 	s := b.shelves[endpointID]
 	if s == nil {
-		s = &shelf{}
+		s = &shelf{certs: rate.NewLimiter(certEvery, certBurst)}
 		b.shelves[endpointID] = s
 	}
 	return s

@@ -97,9 +97,9 @@ type Options struct {
 	// Visitor tells who sent a request. nil takes the other end of the connection.
 	Visitor func(*http.Request) Visitor
 	// Signer returns the key of the certificate at an address, which must be one of
-	// the domain at that time. It is called while a sender waits. nil takes that of
-	// NewCertificates.
-	Signer func(ctx context.Context, address, domain string, at time.Time) (*rsa.PublicKey, error)
+	// the domain at that time. It is called while a sender waits, and asks may before
+	// it fetches what it does not know. nil takes that of NewCertificates.
+	Signer func(ctx context.Context, address, domain string, at time.Time, may func() bool) (*rsa.PublicKey, error)
 	// MaxBuffered bounds the bodies that are in memory at a time, in bytes: half of
 	// it for arrivals, half for deliveries. 0 means 128 MiB.
 	MaxBuffered int64
