@@ -3,9 +3,7 @@ package cli
 import (
 	"context"
 	"errors"
-	"maps"
 	"net"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -33,7 +31,7 @@ const (
 	announceTry   = 5 * time.Second
 )
 
-// announcer passes events on, and holds a URL back until it answers. Only https URLs
+// announcer passes events on, and holds each URL back until it answers. Only https URLs
 // are tried: a plain one is served on this machine or behind a proxy, where the
 // server being reached says enough.
 type announcer struct {
@@ -41,85 +39,50 @@ type announcer struct {
 	tell  func(client.Event)
 
 	mu      sync.Mutex
-	last    context.CancelFunc // ends the tries for the last URL
+	urls    map[*client.Listener]*announced
 	running sync.WaitGroup
 	closed  bool
-	known   bool // the URL has answered before
 }
 
-// announcers are an announcer for each listener of a client.
-type announcers struct {
-	probe func(ctx context.Context, url string) error
-	tell  func(client.Event)
+// announced is the URL of one listener.
+type announced struct {
+	tries context.CancelFunc // ends the tries that are under way
+	known bool               // it has answered before
+}
 
-	mu sync.Mutex
-	of map[*client.Listener]*announcer
+// stop ends the tries: whatever came, what was online is so no more.
+func (u *announced) stop() {
+	if u.tries != nil {
+		u.tries()
+		u.tries = nil
+	}
 }
 
 // event is told what happens to the client; see client.Options.
-func (as *announcers) event(ev client.Event) {
-	if on, ok := ev.(client.Online); ok {
-		as.get(on.Listener).event(ev)
-		return
-	}
-	for _, a := range as.all() {
-		a.hush()
-	}
-	as.tell(ev)
-}
-
-func (as *announcers) get(ln *client.Listener) *announcer {
-	as.mu.Lock()
-	defer as.mu.Unlock()
-	a := as.of[ln]
-	if a == nil {
-		if as.of == nil {
-			as.of = map[*client.Listener]*announcer{}
-		}
-		a = &announcer{probe: as.probe, tell: as.tell}
-		as.of[ln] = a
-	}
-	return a
-}
-
-func (as *announcers) all() []*announcer {
-	as.mu.Lock()
-	defer as.mu.Unlock()
-	return slices.Collect(maps.Values(as.of))
-}
-
-// close waits for what is under way. Nothing is told any more when it returns.
-func (as *announcers) close() {
-	for _, a := range as.all() {
-		a.close()
-	}
-}
-
-// hush ends the tries for the last URL.
-func (a *announcer) hush() {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.last != nil {
-		a.last()
-		a.last = nil
-	}
-}
-
-// event is told what happens to the listener.
 func (a *announcer) event(ev client.Event) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.last != nil {
-		a.last() // whatever it is, what was online is so no more
-		a.last = nil
-	}
 	on, ok := ev.(client.Online)
-	if !ok || a.known || a.closed || !strings.HasPrefix(on.URL, "https://") {
+	if !ok {
+		a.stop()
+		a.tell(ev)
+		return
+	}
+	u := a.urls[on.Listener]
+	if u == nil {
+		if a.urls == nil {
+			a.urls = map[*client.Listener]*announced{}
+		}
+		u = &announced{}
+		a.urls[on.Listener] = u
+	}
+	u.stop()
+	if u.known || a.closed || !strings.HasPrefix(on.URL, "https://") {
 		a.tell(ev)
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), announceWithin)
-	a.last = cancel
+	u.tries = cancel
 	a.running.Go(func() {
 		defer cancel()
 		err := a.try(ctx, on.URL)
@@ -130,10 +93,17 @@ func (a *announcer) event(ev client.Event) {
 		case err != nil:
 			a.tell(unreachable{on, err.Error()})
 		default:
-			a.known = true
+			u.known = true
 			a.tell(on)
 		}
 	})
+}
+
+// stop ends the tries for all URLs. a.mu is held.
+func (a *announcer) stop() {
+	for _, u := range a.urls {
+		u.stop()
+	}
 }
 
 // try tries the URL until it answers or ctx ends; then it returns why it does not.
@@ -164,9 +134,7 @@ func (a *announcer) try(ctx context.Context, url string) error {
 func (a *announcer) close() {
 	a.mu.Lock()
 	a.closed = true
-	if a.last != nil {
-		a.last()
-	}
+	a.stop()
 	a.mu.Unlock()
 	a.running.Wait()
 }

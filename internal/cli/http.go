@@ -28,7 +28,7 @@ func httpCommand(e *env) *urfave.Command {
 			"   relay http localhost:5173 --host-header local\n" +
 			"   relay http 50051 --upstream-protocol h2c\n" +
 			"   relay http 8080 --inbox fallback --verify github --secret-env GH_SECRET",
-		Flags:  append(append(tunnelFlags(), connectFlags()...), settingsFlags()...),
+		Flags:  append(endpointFlags(), connectFlags()...),
 		Action: func(c *urfave.Context) error { return runHTTP(c, e) },
 	}
 }

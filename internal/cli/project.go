@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bytes"
 	"errors"
 	"flag"
 	"fmt"
@@ -66,7 +67,7 @@ func loadProject(path string) (*project, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", path, err)
 	}
-	file, err := parser.ParseBytes(text, 0)
+	file, err := parser.ParseBytes(bytes.TrimPrefix(text, []byte("\xef\xbb\xbf")), 0) // as some editors begin a file
 	if err != nil {
 		return nil, usagef("%s: %s", path, strings.TrimSpace(yaml.FormatError(err, false, true)))
 	}
@@ -178,6 +179,11 @@ func (p *project) readEndpoint(n ast.Node) error {
 		return p.at(n, "the endpoint has no target: say which port or address it serves, like target: 3000")
 	}
 	e.flags = urfave.NewContext(nil, set, nil)
+	if name := e.flags.String("name"); name != "" && slices.ContainsFunc(p.endpoints, func(other projectEndpoint) bool {
+		return strings.EqualFold(other.flags.String("name"), name)
+	}) {
+		return p.at(n, "another endpoint has the name %s already", name)
+	}
 	p.endpoints = append(p.endpoints, e)
 	return nil
 }
@@ -216,6 +222,8 @@ func (p *project) each(n ast.Node, of string, do func(key string, k, v ast.Node)
 		pairs = n.Values
 	case *ast.MappingValueNode:
 		pairs = []*ast.MappingValueNode{n}
+	case *ast.AnchorNode, *ast.AliasNode:
+		return p.at(n, "%s", noAnchors)
 	default:
 		return p.at(n, "%s is made of keys and values, like target: 3000", of)
 	}
@@ -251,6 +259,8 @@ func (p *project) values(n ast.Node) ([]string, error) {
 	return values, nil
 }
 
+const noAnchors = "anchors and aliases (& and *) are not for this file: write it out, or put it in quotes if it is a text"
+
 // variable is a place for what the environment has.
 var variable = regexp.MustCompile(`\$\{([A-Za-z_][A-Za-z0-9_]*)\}`)
 
@@ -263,6 +273,8 @@ func (p *project) text(n ast.Node) (string, error) {
 		s = n.Value.Value
 	case *ast.StringNode:
 		s = n.Value
+	case *ast.AnchorNode, *ast.AliasNode:
+		return "", p.at(n, "%s", noAnchors)
 	case *ast.NullNode:
 		return "", p.at(n, "there is no value")
 	case ast.ScalarNode:

@@ -25,11 +25,8 @@ func upCommand(e *env) *urfave.Command {
 		Description: "   relay up\n" +
 			"   relay up --config deploy/relay.yml\n" +
 			"   The file is looked for in this folder and those above it.",
-		Flags: append([]urfave.Flag{projectFlag()}, connectFlags()...),
+		Flags: append(connectFlags(), projectFlag()),
 		Action: func(c *urfave.Context) error {
-			if err := noArguments(c); err != nil {
-				return err
-			}
 			p, err := projectOf(c)
 			if err != nil {
 				return err
@@ -46,9 +43,6 @@ func checkCommand(e *env) *urfave.Command {
 		Usage: "say whether a relay.yml is right",
 		Flags: []urfave.Flag{projectFlag()},
 		Action: func(c *urfave.Context) error {
-			if err := noArguments(c); err != nil {
-				return err
-			}
 			p, err := projectOf(c)
 			if err != nil {
 				return err
@@ -82,8 +76,11 @@ func projectFlag() urfave.Flag {
 	return &urfave.PathFlag{Name: "config", Usage: "the `FILE` with the endpoints", DefaultText: "relay.yml, here or above"}
 }
 
-// projectOf finds and reads the project file.
+// projectOf finds and reads the project file of a command that has no arguments.
 func projectOf(c *urfave.Context) (*project, error) {
+	if err := noArguments(c); err != nil {
+		return nil, err
+	}
 	path := c.Path("config")
 	if path == "" {
 		var err error
@@ -151,7 +148,7 @@ func runAgent(c *urfave.Context, e *env, cred credential, who client.Spec, tunne
 	defer id.close()
 	hostname, _ := os.Hostname()
 	log := e.logger(c.Bool("verbose"))
-	told := announcers{tell: p.event}
+	told := announcer{tell: p.event}
 	agent := client.New(client.Options{
 		Server: cred.server, Token: cred.token, Agent: id.Agent, Resume: id.Resume, SaveResume: id.save,
 		Software: software(), Hostname: hostname, TLS: cred.tls, OnEvent: told.event, Log: log,
