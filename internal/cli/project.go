@@ -12,6 +12,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
@@ -193,15 +194,13 @@ func kindOf(f *flag.Flag) string {
 	if b, ok := f.Value.(interface{ IsBoolFlag() bool }); ok && b.IsBoolFlag() {
 		return "true or false"
 	}
-	g, ok := f.Value.(flag.Getter)
-	if !ok {
-		return "right"
-	}
-	switch fmt.Sprintf("%T", g.Get()) {
-	case "time.Duration":
-		return "a time like 30s or 2h"
-	case "int", "int64":
-		return "a whole number"
+	if g, ok := f.Value.(flag.Getter); ok {
+		switch g.Get().(type) {
+		case time.Duration:
+			return "a time like 30s or 2h"
+		case int, int64:
+			return "a whole number"
+		}
 	}
 	return "right"
 }
