@@ -45,6 +45,7 @@ func TestParseScheme(t *testing.T) {
 		`{"algorithm":"none"}`:            "not for a scheme of one's own",
 		`{"key":"webhook id"}`:            "not known",
 		`{"content":["{nobody}"]}`:        "{nobody} is not known",
+		`{"content":["{crc32}"]}`:         "add {body}",
 		`{"content":["x"]}`:               "add {body}",
 		`{"cert":"header:X-Cert"}`:        "unknown field",
 		`{"CertDomain":"internal.test"}`:  "unknown field",

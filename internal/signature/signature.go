@@ -98,7 +98,8 @@ type Scheme struct {
 	// Content is what is signed, as a template. In braces may stand: body,
 	// timestamp, id, method, url, url:decoded, url:port, url:noport, path (with
 	// its query), form (fields sorted by name, each name followed by its
-	// values), secret, crc32 (of the body, in decimal), header:NAME, item:PATH. Of several templates any may
+	// values), secret, crc32 (of the body, in decimal), header:NAME, item:PATH. Of
+	// several templates any may
 	// fit; Sign uses the first.
 	Content []string
 
@@ -233,7 +234,8 @@ func (s Scheme) Check() error {
 	if s.Algorithm != None && len(s.Header) == 0 && s.Each == "" && !(s.Algorithm == Token && s.Mark != "") {
 		return errors.New("it does not say which header has the signature")
 	}
-	covered := s.BodyHash != "" || s.Each != "" || s.Algorithm == Token || s.Algorithm == Basic || s.Algorithm == JWS || s.Algorithm == None
+	// A CRC-32 covers nothing that somebody wants to change; PayPal has no more.
+	covered := s.Algorithm == RSA || s.BodyHash != "" || s.Each != "" || s.Algorithm == Token || s.Algorithm == Basic || s.Algorithm == JWS || s.Algorithm == None
 	for _, template := range s.Content {
 		fields, err := parse(template)
 		if err != nil {
@@ -251,7 +253,7 @@ func (s Scheme) Check() error {
 			return errors.New("{id} is signed, but it does not say where the id is")
 		case s.Algorithm == SHA256 && !has("secret"):
 			return errors.New("a plain hash without {secret} can be made by anyone")
-		case !covered && !has("body") && !has("form") && !has("crc32"):
+		case !covered && !has("body") && !has("form"):
 			return errors.New("the body is not signed: add {body}")
 		}
 	}
