@@ -39,6 +39,21 @@ func mustSay(t *testing.T, w *relaytest.World, url, want string) {
 	}
 }
 
+// mustLeave waits until the server knows that nobody serves the URL any more. A
+// visitor is told so a moment earlier, when the link has ended.
+func mustLeave(t *testing.T, w *relaytest.World, url string) {
+	t.Helper()
+	c := client.New(client.Options{Server: w.URL})
+	for deadline := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
+		err := c.Probe(t.Context(), url)
+		if err != nil && strings.Contains(err.Error(), "does not know yet") {
+			return
+		} else if time.Now().After(deadline) {
+			t.Fatalf("%s is still served: %v", url, err)
+		}
+	}
+}
+
 func TestListen(t *testing.T) {
 	w := relaytest.Start(t, relaytest.Options{})
 	own := w.Agent(t, client.Options{}, client.Spec{Hint: "http:3000"}, says("own"))
@@ -62,6 +77,7 @@ func TestListen(t *testing.T) {
 		if err := a.Stop(t); err != nil {
 			t.Error(err)
 		}
+		mustLeave(t, w, a.URL())
 	}
 	second = w.Agent(t, client.Options{}, client.Spec{Hint: "http:8080"}, says("second"))
 	if o := second.Online(t, 1); o.Name != "8080-alice" {
@@ -79,12 +95,9 @@ func TestClosedListener(t *testing.T) {
 	if _, err := a.Accept(); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("Accept after Close: %v", err)
 	}
-	for deadline := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
-		if status, _ := w.Get(t, a.URL()); status == 503 {
-			break
-		} else if time.Now().After(deadline) {
-			t.Fatalf("a closed listener still answers %d", status)
-		}
+	mustLeave(t, w, a.URL())
+	if status, _ := w.Get(t, a.URL()); status != 503 {
+		t.Errorf("a closed listener answers %d", status)
 	}
 }
 
