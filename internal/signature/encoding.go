@@ -1,8 +1,6 @@
 package signature
 
 import (
-
-
 	"encoding/base64"
 	"encoding/hex"
 	"errors"

@@ -1,8 +1,6 @@
 package signature
 
 import (
-
-
 	"fmt"
 	"time"
 )
