@@ -133,10 +133,19 @@ func (b *visitorBody) dropUnannounced() {
 	}
 }
 
+// begun is called before the head of the answer is written. b may be nil.
 func (b *visitorBody) begun() {
+	if b == nil {
+		return
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.answered = true
+	if b.c.r.ProtoMajor == 1 && !b.complete {
+		// settle may end the connection. A visitor who was not told could send the
+		// next request on it already, and lose that.
+		b.c.w.Header()["Connection"] = []string{"close"}
+	}
 	if !b.aborted {
 		_ = b.rc.SetReadDeadline(time.Time{})
 	}

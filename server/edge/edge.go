@@ -244,7 +244,8 @@ type call struct {
 	target   string // origin form, byte for byte
 	client   netip.Addr
 	proto    string      // http or https, as the visitor used it
-	stalled  atomic.Bool // the visitor did not get on with its body
+	upload   *visitorBody // a body that arrives while it is passed on
+	stalled  atomic.Bool  // the visitor did not get on with its body
 }
 
 // admit checks what can be checked before the host is looked up.

@@ -31,8 +31,8 @@ func (c *call) forward(t Target) {
 		c.refuse(p)
 		return
 	}
-	if vb, ok := body.(*visitorBody); ok {
-		defer vb.settle()
+	if c.upload, _ = body.(*visitorBody); c.upload != nil {
+		defer c.upload.settle()
 	}
 	ctx, cancel := context.WithCancelCause(c.r.Context())
 	defer cancel(nil)
@@ -127,9 +127,7 @@ func (c *call) interim(status int, h http.Header) error {
 
 // answer passes the app's answer on.
 func (c *call) answer(res *http.Response) {
-	if vb, ok := res.Request.Body.(*visitorBody); ok {
-		vb.begun()
-	}
+	c.upload.begun()
 	if res.StatusCode == http.StatusSwitchingProtocols {
 		c.switchProtocols(res)
 		return
@@ -311,6 +309,7 @@ func (c *call) fail(ctx context.Context, err error) {
 		}
 		p = problemOf(ctx, err)
 	}
+	c.upload.begun()
 	c.edge.log.Debug("request failed", "id", c.id, "host", c.host, "code", p.Code, "err", err)
 	c.refuse(p)
 }

@@ -674,8 +674,12 @@ func TestRestOfABodyIsNeverARequest(t *testing.T) {
 			})
 			v := w.visit()
 			v.say("POST / HTTP/1.1\r\n" + tt.host + "Content-Length: 40000\r\n\r\n" + rest[:100])
-			if res, _, _ := v.reply("POST"); res.StatusCode < 400 {
+			res, _, _ := v.reply("POST")
+			if res.StatusCode < 400 {
 				t.Fatalf("got %d", res.StatusCode)
+			}
+			if !res.Close {
+				t.Error("the answer does not say that the connection ends with it: a visitor would send the next request there, and lose it")
 			}
 			time.Sleep(200 * time.Millisecond) // past the time without progress
 			_, _ = io.WriteString(v.Conn, rest[100:])
