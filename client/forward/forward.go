@@ -14,6 +14,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/relaytunnel/relay/internal/capture"
 	"github.com/relaytunnel/relay/internal/http1"
 	"github.com/relaytunnel/relay/internal/pipe"
 )
@@ -25,10 +26,12 @@ type Options struct {
 	// H2C is set when the service speaks HTTP/2 without TLS, as gRPC servers do.
 	H2C bool
 	// OnExchange is told of each request when it is over; it must not block. When
-	// nil, and the service speaks HTTP/1.1, bytes are spliced and nothing on this
-	// side looks at them.
+	// it and Recorder are nil, and the service speaks HTTP/1.1, bytes are spliced and
+	// nothing on this side looks at them.
 	OnExchange func(Exchange)
-	Log        *slog.Logger
+	// Recorder keeps copies of what passes; nil keeps none.
+	Recorder *capture.Recorder
+	Log      *slog.Logger
 }
 
 // Exchange is one request and its answer, in short.
@@ -48,8 +51,13 @@ type Exchange struct {
 // HTTP serves the requests on ln's connections from the local service, until ln
 // is closed. It waits for the requests in flight, which ctx ends.
 func HTTP(ctx context.Context, ln net.Listener, o Options) error {
-	f := newForwarder(o)
-	defer f.close()
+	f := New(o)
+	defer f.Close()
+	return f.Serve(ctx, ln)
+}
+
+// Serve is HTTP, but leaves f open.
+func (f *Forwarder) Serve(ctx context.Context, ln net.Listener) error {
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	for {
@@ -64,7 +72,8 @@ func HTTP(ctx context.Context, ln net.Listener, o Options) error {
 	}
 }
 
-type forwarder struct {
+// A Forwarder carries requests to one local service.
+type Forwarder struct {
 	o     Options
 	log   *slog.Logger
 	pool  http1.Pool
@@ -72,8 +81,9 @@ type forwarder struct {
 	parse http1.Server
 }
 
-func newForwarder(o Options) *forwarder {
-	f := &forwarder{o: o, log: o.Log}
+// New makes a Forwarder. Who made it closes it.
+func New(o Options) *Forwarder {
+	f := &Forwarder{o: o, log: o.Log}
 	if f.log == nil {
 		f.log = slog.New(slog.DiscardHandler)
 	}
@@ -91,16 +101,17 @@ func newForwarder(o Options) *forwarder {
 	return f
 }
 
-func (f *forwarder) close() {
+// Close lets go of the connections that are kept. Nothing may be under way any more.
+func (f *Forwarder) Close() {
 	f.pool.Close()
 	if f.h2c != nil {
 		f.h2c.CloseIdleConnections()
 	}
 }
 
-func (f *forwarder) serve(ctx context.Context, c net.Conn) {
+func (f *Forwarder) serve(ctx context.Context, c net.Conn) {
 	var err error
-	if f.o.OnExchange == nil && !f.o.H2C {
+	if f.o.OnExchange == nil && f.o.Recorder == nil && !f.o.H2C {
 		err = f.splice(ctx, c)
 	} else {
 		err = f.parse.Serve(ctx, c)
@@ -111,7 +122,7 @@ func (f *forwarder) serve(ctx context.Context, c net.Conn) {
 }
 
 // splice joins the stream to a connection of its own.
-func (f *forwarder) splice(ctx context.Context, c net.Conn) error {
+func (f *Forwarder) splice(ctx context.Context, c net.Conn) error {
 	local, err := f.dial(ctx)
 	if err != nil {
 		return http1.Refuse(c, f.failed(err))
@@ -130,7 +141,7 @@ const dialTimeout = 10 * time.Second
 
 // dial connects to the service. localhost is tried as both of its addresses:
 // services listen on either.
-func (f *forwarder) dial(ctx context.Context) (net.Conn, error) {
+func (f *Forwarder) dial(ctx context.Context) (net.Conn, error) {
 	d := net.Dialer{Timeout: dialTimeout}
 	host, port, err := net.SplitHostPort(f.o.Addr)
 	if err != nil || host != "localhost" {
@@ -147,8 +158,14 @@ func (f *forwarder) dial(ctx context.Context) (net.Conn, error) {
 }
 
 // handle answers one request.
-func (f *forwarder) handle(req *http.Request) (*http.Response, error) {
+func (f *Forwarder) handle(req *http.Request) (*http.Response, error) {
+	return f.exchange(req, f.o.Recorder.Begin(req, ""))
+}
+
+// exchange carries one request, and lets tap, if there is one, see what passes.
+func (f *Forwarder) exchange(req *http.Request, tap *capture.Tap) (*http.Response, error) {
 	began := time.Now()
+	req.Body = tap.RequestBody(req.Body, req.ContentLength, func() http.Header { return req.Trailer })
 	x := Exchange{
 		ID: req.Header.Get("Relay-Request-Id"), Time: began, Method: req.Method, Path: req.RequestURI, Host: req.Host,
 		Visitor: req.Header.Get("X-Forwarded-For"),
@@ -158,18 +175,21 @@ func (f *forwarder) handle(req *http.Request) (*http.Response, error) {
 		x.Duration = time.Since(began)
 		if req.Context().Err() != nil {
 			x.Err = errLeft
+			tap.End(x.Err)
 			f.tell(x)
 			return nil, req.Context().Err()
 		}
 		failed := f.failed(err)
 		x.Err = failed
+		tap.End(failed)
 		f.tell(x)
 		return nil, failed
 	}
 	x.Status = res.StatusCode
-	if f.o.OnExchange == nil {
+	if f.o.OnExchange == nil && tap == nil {
 		return res, nil
 	}
+	tap.Response(res)
 	if res.StatusCode == http.StatusSwitchingProtocols {
 		x.Duration = time.Since(began)
 		f.tell(x)
@@ -182,6 +202,7 @@ func (f *forwarder) handle(req *http.Request) (*http.Response, error) {
 			err = errLeft // nobody took the rest
 		}
 		x.Bytes, x.Err, x.Duration = n, err, time.Since(began)
+		tap.End(err)
 		f.tell(x)
 	}}
 	return res, nil
@@ -190,13 +211,13 @@ func (f *forwarder) handle(req *http.Request) (*http.Response, error) {
 // errLeft is told of an exchange that its visitor did not wait for.
 var errLeft = errors.New("the visitor left")
 
-func (f *forwarder) tell(x Exchange) {
+func (f *Forwarder) tell(x Exchange) {
 	if f.o.OnExchange != nil {
 		f.o.OnExchange(x)
 	}
 }
 
-func (f *forwarder) roundTrip(req *http.Request) (*http.Response, error) {
+func (f *Forwarder) roundTrip(req *http.Request) (*http.Response, error) {
 	if f.h2c == nil {
 		return f.pool.RoundTrip(req)
 	}
@@ -204,7 +225,7 @@ func (f *forwarder) roundTrip(req *http.Request) (*http.Response, error) {
 }
 
 // failed puts a failure into the words that the visitor and the user get.
-func (f *forwarder) failed(err error) *http1.Failed {
+func (f *Forwarder) failed(err error) *http1.Failed {
 	var (
 		dial *http1.DialError
 		bad  *http1.BadAnswerError

@@ -12,7 +12,7 @@ import (
 )
 
 // roundTripH2C runs an exchange with a service that speaks HTTP/2 without TLS.
-func (f *forwarder) roundTripH2C(req *http.Request) (*http.Response, error) {
+func (f *Forwarder) roundTripH2C(req *http.Request) (*http.Response, error) {
 	ctx := httptrace.WithClientTrace(req.Context(), &httptrace.ClientTrace{
 		Got1xxResponse: func(code int, h textproto.MIMEHeader) error {
 			if code == http.StatusContinue {

@@ -1,0 +1,222 @@
+package capture
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Options bound a Recorder. Zero values take the defaults.
+type Options struct {
+	MaxExchanges int   // default 1000
+	MaxBytes     int64 // of heads, bodies and frames together; default 256 MiB
+	BodyLimit    int   // how much of each body is kept; default 1 MiB
+	Now          func() time.Time
+}
+
+// What Options default to.
+const (
+	DefaultMaxExchanges = 1000
+	DefaultMaxBytes     = 256 << 20
+	DefaultBodyLimit    = 1 << 20
+)
+
+// A Recorder keeps the newest exchanges in memory. All its methods may be called at
+// once. A nil *Recorder records nothing.
+type Recorder struct {
+	o       Options
+	bytes   atomic.Int64
+	version atomic.Uint64 // grows with every change of anything
+	waiters atomic.Int32
+
+	mu      sync.Mutex // taken before that of a Tap, never after it
+	kept    []*Tap     // by Seq
+	byID    map[string]*Tap
+	seq     uint64
+	dropped uint64
+	news    chan struct{} // closed at the next change, when somebody waits
+}
+
+// New makes a Recorder.
+func New(o Options) *Recorder {
+	if o.MaxExchanges <= 0 {
+		o.MaxExchanges = DefaultMaxExchanges
+	}
+	if o.MaxBytes <= 0 {
+		o.MaxBytes = DefaultMaxBytes
+	}
+	if o.BodyLimit <= 0 {
+		o.BodyLimit = DefaultBodyLimit
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	return &Recorder{o: o, byID: map[string]*Tap{}}
+}
+
+// add puts a tap at the end, under an id of its own.
+func (r *Recorder) add(t *Tap, cost int64) {
+	r.mu.Lock()
+	r.seq++
+	t.x.Seq = r.seq
+	id := t.x.RequestID
+	if _, taken := r.byID[id]; id == "" || taken {
+		id = fmt.Sprintf("%s-%d", t.x.RequestID, r.seq)
+		if t.x.RequestID == "" {
+			id = fmt.Sprintf("x-%d", r.seq)
+		}
+	}
+	t.x.ID = id
+	t.cost = cost
+	r.byID[id] = t
+	r.kept = append(r.kept, t)
+	r.bytes.Add(cost)
+	if len(r.kept) > r.o.MaxExchanges {
+		r.dropOldest()
+	}
+	r.mu.Unlock()
+	r.trim()
+	r.changed(t)
+}
+
+// trim makes room.
+func (r *Recorder) trim() {
+	if r.bytes.Load() <= r.o.MaxBytes {
+		return
+	}
+	r.mu.Lock()
+	for r.bytes.Load() > r.o.MaxBytes && len(r.kept) > 0 {
+		r.dropOldest()
+	}
+	r.mu.Unlock()
+}
+
+// dropOldest forgets one exchange, though it be live. r.mu is held.
+func (r *Recorder) dropOldest() {
+	t := r.kept[0]
+	r.kept[0] = nil
+	r.kept = r.kept[1:]
+	delete(r.byID, t.x.ID)
+	r.dropped++
+	r.bytes.Add(-t.drop())
+}
+
+// changed says that there is news of t.
+func (r *Recorder) changed(t *Tap) {
+	t.version.Store(r.version.Add(1))
+	if r.waiters.Load() == 0 {
+		return
+	}
+	r.mu.Lock()
+	if r.news != nil {
+		close(r.news)
+		r.news = nil
+	}
+	r.mu.Unlock()
+}
+
+// snapshot is the taps of this moment, by Seq.
+func (r *Recorder) snapshot() []*Tap {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return append([]*Tap(nil), r.kept...)
+}
+
+// Query chooses exchanges, the newest first.
+type Query struct {
+	Filter *Filter // nil takes all
+	Before uint64  // only those with a smaller Seq; 0 begins with the newest
+	Limit  int     // at most so many; 0 is no limit
+}
+
+// List returns the exchanges that q chooses, and whether there may be more after
+// them.
+func (r *Recorder) List(_ context.Context, q Query) (list []*Exchange, more bool, err error) {
+	taps := r.snapshot()
+	for i := len(taps) - 1; i >= 0; i-- {
+		if q.Before != 0 && taps[i].x.Seq >= q.Before {
+			continue
+		}
+		if q.Limit > 0 && len(list) == q.Limit {
+			return list, true, nil
+		}
+		if x := taps[i].snapshot(); q.Filter.Match(x) {
+			list = append(list, x)
+		}
+	}
+	return list, false, nil
+}
+
+// Get returns one exchange; the bool is false when it is not kept (any more).
+func (r *Recorder) Get(_ context.Context, id string) (*Exchange, bool, error) {
+	r.mu.Lock()
+	t := r.byID[id]
+	r.mu.Unlock()
+	if t == nil {
+		return nil, false, nil
+	}
+	return t.snapshot(), true, nil
+}
+
+// Changes is what has happened since a version.
+type Changes struct {
+	Version uint64      // to ask Next with
+	Changed []*Exchange // new ones and those that went on, by Seq
+	Oldest  uint64      // the Seq of the oldest that is kept; all before it are gone
+	Stats   Stats
+}
+
+// Stats counts what a Recorder has seen.
+type Stats struct {
+	Kept    int    `json:"kept"`
+	Bytes   int64  `json:"bytes"`
+	Seen    uint64 `json:"seen"`
+	Dropped uint64 `json:"dropped"` // seen, and gone to make room
+}
+
+// Next waits until something has changed after a version, or ctx ends. However much
+// has happened, it is one answer: a slow reader misses states in between, never the
+// last one. Version 0 answers at once, with everything.
+func (r *Recorder) Next(ctx context.Context, after uint64) (Changes, error) {
+	for {
+		r.waiters.Add(1)
+		r.mu.Lock()
+		if after == 0 || r.version.Load() > after {
+			r.mu.Unlock()
+			r.waiters.Add(-1)
+			return r.since(after), nil
+		}
+		if r.news == nil {
+			r.news = make(chan struct{})
+		}
+		news := r.news
+		r.mu.Unlock()
+		select {
+		case <-news:
+			r.waiters.Add(-1)
+		case <-ctx.Done():
+			r.waiters.Add(-1)
+			return Changes{}, ctx.Err()
+		}
+	}
+}
+
+func (r *Recorder) since(after uint64) Changes {
+	c := Changes{Version: r.version.Load()} // before looking: what comes meanwhile is told twice
+	r.mu.Lock()
+	taps := append([]*Tap(nil), r.kept...)
+	c.Oldest = r.seq + 1
+	c.Stats = Stats{Kept: len(taps), Bytes: r.bytes.Load(), Seen: r.seq, Dropped: r.dropped}
+	r.mu.Unlock()
+	for i, t := range taps {
+		if i == 0 {
+			c.Oldest = t.x.Seq
+		}
+		if t.version.Load() > after {
+			c.Changed = append(c.Changed, t.snapshot())
+		}
+	}
+	return c
+}
