@@ -101,6 +101,9 @@ func New(o Options) *Forwarder {
 	return f
 }
 
+// Addr is host:port of the service.
+func (f *Forwarder) Addr() string { return f.o.Addr }
+
 // Close lets go of the connections that are kept. Nothing may be under way any more.
 func (f *Forwarder) Close() {
 	f.pool.Close()
@@ -159,7 +162,7 @@ func (f *Forwarder) dial(ctx context.Context) (net.Conn, error) {
 
 // handle answers one request.
 func (f *Forwarder) handle(req *http.Request) (*http.Response, error) {
-	return f.exchange(req, f.o.Recorder.Begin(req, ""))
+	return f.exchange(req, f.o.Recorder.Begin(req, f.o.Addr, ""))
 }
 
 // exchange carries one request, and lets tap, if there is one, see what passes.

@@ -31,7 +31,9 @@ type Exchange struct {
 	FirstByte Millis    `json:"first_byte_ms"` // until the head of the answer; 0 before that
 	Duration  Millis    `json:"duration_ms"`   // until the end; 0 while it is live
 	Visitor   string    `json:"visitor"`
-	ReplayOf  string    `json:"replay_of,omitempty"` // the id of the exchange that it repeats
+	Upstream  string    `json:"upstream,omitempty"` // host:port of the app that has had it
+	Replay    bool      `json:"replay,omitempty"`    // it is no visitor's: somebody sent it again
+	ReplayOf  string    `json:"replay_of,omitempty"` // the id of the exchange that it repeats, if that was here
 	Error     string    `json:"error,omitempty"`     // why it did not end well, for people
 	Request   Request   `json:"request"`
 	Response  *Response `json:"response,omitempty"` // nil until its head has come
@@ -198,6 +200,28 @@ func (x Exchange) WithoutBodies() Exchange {
 		x.Response = &r
 	}
 	return x
+}
+
+// URL is the public one that the visitor asked for.
+func (x *Exchange) URL() string {
+	host := x.Request.Header.Get("X-Forwarded-Host")
+	if host == "" {
+		host = x.Request.Host
+	}
+	return x.Request.Scheme + "://" + host + x.Request.Target
+}
+
+// Again is a request to be sent once more, ready to go: Header has nothing that is
+// for one connection only.
+type Again struct {
+	Of     string // the id of the exchange that it repeats
+	// Upstream is host:port of the app that is to get it.
+	Upstream string
+	Method string
+	Target string
+	Host   string
+	Header http.Header
+	Body   []byte
 }
 
 // Status is that of the answer, 0 without one.

@@ -250,7 +250,7 @@ func isTerm(v string) (func(*Exchange) bool, string) {
 	case "failed":
 		return func(x *Exchange) bool { return x.State == Failed }, ""
 	case "replay":
-		return func(x *Exchange) bool { return x.ReplayOf != "" }, ""
+		return func(x *Exchange) bool { return x.Replay }, ""
 	case "websocket":
 		return func(x *Exchange) bool { return strings.EqualFold(x.Request.Header.Get("Upgrade"), "websocket") }, ""
 	case "truncated":

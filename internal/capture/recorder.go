@@ -53,7 +53,9 @@ func New(o Options) *Recorder {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	return &Recorder{o: o, byID: map[string]*Tap{}}
+	r := &Recorder{o: o, byID: map[string]*Tap{}}
+	r.version.Store(1) // 0 is before everything
+	return r
 }
 
 // add puts a tap at the end, under an id of its own.

@@ -29,9 +29,9 @@ type Tap struct {
 }
 
 // Begin starts to record req, with the header as it is now: nobody may change the
-// map's values afterwards. replayOf is the id of the exchange that it repeats, "" for
+// map's values afterwards. upstream is host:port of the app, replayOf is the id of the exchange that it repeats, "" for
 // none.
-func (r *Recorder) Begin(req *http.Request, replayOf string) *Tap {
+func (r *Recorder) Begin(req *http.Request, upstream, replayOf string) *Tap {
 	if r == nil {
 		return nil
 	}
@@ -41,7 +41,8 @@ func (r *Recorder) Begin(req *http.Request, replayOf string) *Tap {
 	}
 	visitor, _, _ := strings.Cut(req.Header.Get("X-Forwarded-For"), ",")
 	t := &Tap{r: r, x: Exchange{
-		RequestID: req.Header.Get("Relay-Request-Id"), State: Live, Began: r.o.Now(), Visitor: visitor, ReplayOf: replayOf,
+		RequestID: req.Header.Get("Relay-Request-Id"), State: Live, Began: r.o.Now(), Visitor: visitor, Upstream: upstream,
+		Replay: replayOf != "" || req.Header.Get(ReplayHeader) == "true", ReplayOf: replayOf,
 		Request: Request{
 			Method: req.Method, Target: req.RequestURI, Host: req.Host, Scheme: scheme, Header: Header(req.Header),
 			Body: Body{Type: req.Header.Get("Content-Type"), Encoding: req.Header.Get("Content-Encoding")},

@@ -159,7 +159,9 @@ func (w *demoWorld) startAgent(ctx context.Context) (publicURL string, err error
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		failed = serve(life, agent, []*client.Listener{ln}, []tunnel{{forward: forward.Options{Addr: w.receiver.addr, OnExchange: w.o.onExchange, Log: w.o.log}}})
+		f := forward.New(forward.Options{Addr: w.receiver.addr, OnExchange: w.o.onExchange, Log: w.o.log})
+		defer f.Close()
+		failed = serve(life, agent, []*client.Listener{ln}, []*forward.Forwarder{f})
 	}()
 	w.stopAgent = func() {
 		stop()

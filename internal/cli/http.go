@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"os"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -28,7 +29,7 @@ func httpCommand(e *env) *urfave.Command {
 			"   relay http localhost:5173 --host-header local\n" +
 			"   relay http 50051 --upstream-protocol h2c\n" +
 			"   relay http 8080 --inbox fallback --verify github --secret-env GH_SECRET",
-		Flags:  append(endpointFlags(), connectFlags()...),
+		Flags:  slices.Concat(endpointFlags(), connectFlags(), inspectFlags()),
 		Action: func(c *urfave.Context) error { return runHTTP(c, e) },
 	}
 }
@@ -40,7 +41,7 @@ func tunnelFlags() []urfave.Flag {
 		&urfave.BoolFlag{Name: "takeover", Usage: "replace another of your agents that has the name"},
 		&urfave.StringFlag{Name: "host-header", Usage: "`HOST` that the app sees: a host, or \"local\" for the local address (default: the public host)"},
 		&urfave.StringFlag{Name: "upstream-protocol", Value: "http1", Usage: "`PROTOCOL` that the app speaks: http1, or h2c for HTTP/2 without TLS"},
-		&urfave.BoolFlag{Name: "no-inspect", Usage: "do not look at requests: faster, but none are listed"},
+		&urfave.BoolFlag{Name: "no-inspect", Usage: "do not look at requests: faster, but none are listed or shown"},
 	}
 }
 

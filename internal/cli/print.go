@@ -21,6 +21,7 @@ import (
 type printer struct {
 	asJSON  bool
 	serving map[*client.Listener]string // its target; set before anything is told
+	inspect string // the inspector's URL; only run's goroutine uses it
 	lines   chan any
 	dropped atomic.Int64
 	done    sync.WaitGroup
@@ -29,10 +30,11 @@ type printer struct {
 // The events of "relay http --json"; see docs/json.md.
 type (
 	onlineEvent struct {
-		Event   string `json:"event"`
-		Name    string `json:"name"`
-		URL     string `json:"url"`
-		Warning string `json:"warning,omitempty"`
+		Event     string `json:"event"`
+		Name      string `json:"name"`
+		URL       string `json:"url"`
+		Warning   string `json:"warning,omitempty"`
+		Inspector string `json:"inspector,omitempty"`
 	}
 	offlineEvent struct {
 		Event     string `json:"event"`
@@ -106,6 +108,12 @@ func (p *printer) exchange(x forward.Exchange) {
 	}
 }
 
+// inspectorURL is told when the inspector is there.
+type inspectorURL string
+
+// inspecting is told where the inspector is.
+func (p *printer) inspecting(url string) { p.lines <- inspectorURL(url) }
+
 // event is told what happens to the client; see client.Options.
 func (p *printer) event(ev client.Event) {
 	switch ev.(type) {
@@ -115,6 +123,12 @@ func (p *printer) event(ev client.Event) {
 }
 
 func (p *printer) write(w io.Writer, line any) {
+	if url, ok := line.(inspectorURL); ok {
+		p.inspect = string(url)
+		if p.asJSON {
+			return // it comes with "online"
+		}
+	}
 	if p.asJSON {
 		p.writeJSON(w, line)
 		return
@@ -126,6 +140,8 @@ func (p *printer) write(w io.Writer, line any) {
 	case unreachable:
 		_, _ = fmt.Fprintf(w, "%s  online   %s -> %s\n", now, l.URL, p.serving[l.Listener])
 		_, _ = fmt.Fprintf(w, "%s  warning  the URL does not answer from here: %s\n", now, printable(l.why))
+	case inspectorURL:
+		_, _ = fmt.Fprintf(w, "%s  inspect  %s\n", now, string(l))
 	case client.Offline:
 		_, _ = fmt.Fprintf(w, "%s  offline  %s; trying again %s\n", now, printable(l.Reason), in(l.RetryIn))
 	case client.Draining:
@@ -152,9 +168,9 @@ func (p *printer) write(w io.Writer, line any) {
 func (p *printer) writeJSON(w io.Writer, line any) {
 	switch l := line.(type) {
 	case client.Online:
-		line = onlineEvent{"online", l.Name, l.URL, ""}
+		line = onlineEvent{"online", l.Name, l.URL, "", p.inspect}
 	case unreachable:
-		line = onlineEvent{"online", l.Name, l.URL, "the URL does not answer from here: " + l.why}
+		line = onlineEvent{"online", l.Name, l.URL, "the URL does not answer from here: " + l.why, p.inspect}
 	case client.Offline:
 		line = offlineEvent{"offline", l.Reason, l.RetryIn.Milliseconds()}
 	case client.Draining:

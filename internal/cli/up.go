@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"text/tabwriter"
@@ -25,7 +26,7 @@ func upCommand(e *env) *urfave.Command {
 		Description: "   relay up\n" +
 			"   relay up --config deploy/relay.yml\n" +
 			"   The file is looked for in this folder and those above it.",
-		Flags: append(connectFlags(), projectFlag()),
+		Flags: slices.Concat(connectFlags(), inspectFlags(), []urfave.Flag{projectFlag()}),
 		Action: func(c *urfave.Context) error {
 			p, err := projectOf(c)
 			if err != nil {
@@ -139,6 +140,11 @@ func runUp(c *urfave.Context, e *env, p *project) error {
 // runAgent serves tunnels until the context ends or the server refuses. who is what
 // the agent is known by when it starts again.
 func runAgent(c *urfave.Context, e *env, cred credential, who client.Spec, tunnels []tunnel) error {
+	inspect, err := inspectionOf(c, slices.ContainsFunc(tunnels, func(t tunnel) bool { return t.inspect }))
+	if err != nil {
+		return err
+	}
+	defer inspect.close()
 	p := newPrinter(e.out, c.Bool("json"))
 	defer p.close()
 	id, err := openIdentity(cred.server, cred.token, who)
@@ -155,37 +161,53 @@ func runAgent(c *urfave.Context, e *env, cred credential, who client.Spec, tunne
 	})
 	told.probe = agent.Probe
 	defer told.close()
-	var listeners []*client.Listener
-	for i := range tunnels {
-		t := &tunnels[i]
+	var (
+		listeners []*client.Listener
+		forwards  []*forward.Forwarder
+	)
+	for _, t := range tunnels {
 		ln := agent.Listen(t.spec)
 		p.serves(ln, t.forward.Addr)
+		o := t.forward
+		o.Log = log
 		if t.inspect {
-			t.forward.OnExchange = p.exchange
+			o.OnExchange = p.exchange
+			if inspect != nil {
+				o.Recorder = inspect.recorder
+			}
 		}
-		t.forward.Log = log
-		listeners = append(listeners, ln)
+		f := forward.New(o)
+		defer f.Close()
+		listeners, forwards = append(listeners, ln), append(forwards, f)
 	}
-	return serve(c.Context, agent, listeners, tunnels)
+	if inspect != nil {
+		if err := inspect.start(forwards, log); err != nil {
+			return err
+		}
+		defer inspect.close() // before the forwards, which it uses
+		p.inspecting(inspect.url)
+	}
+	return serve(c.Context, agent, listeners, forwards)
 }
 
-// serve runs an agent with its listeners until ctx ends or the server refuses.
-func serve(ctx context.Context, agent *client.Client, listeners []*client.Listener, tunnels []tunnel) error {
+// serve runs an agent, each listener with its forwarder, until ctx ends or the server
+// refuses. It leaves the forwarders open.
+func serve(ctx context.Context, agent *client.Client, listeners []*client.Listener, forwards []*forward.Forwarder) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var (
-		forwards sync.WaitGroup
-		failed   = make([]error, len(listeners))
+		serving sync.WaitGroup
+		failed  = make([]error, len(listeners))
 	)
 	for i, ln := range listeners {
-		forwards.Go(func() { failed[i] = forward.HTTP(ctx, ln, tunnels[i].forward) })
+		serving.Go(func() { failed[i] = forwards[i].Serve(ctx, ln) })
 	}
 	err := agent.Run(ctx)
 	cancel()
 	for _, ln := range listeners {
 		_ = ln.Close()
 	}
-	forwards.Wait()
+	serving.Wait()
 	for _, ferr := range failed {
 		if err == nil && ferr != nil && !errors.Is(ferr, context.Canceled) {
 			err = ferr

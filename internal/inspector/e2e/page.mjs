@@ -1,0 +1,349 @@
+// Uses the inspector's page as a person does; see e2e_test.go.
+import assert from "node:assert/strict";
+import { mkdirSync, readFileSync } from "node:fs";
+import http from "node:http";
+import { createRequire } from "node:module";
+import { join } from "node:path";
+
+const { CHROMIUM, MODULES, PROFILE, SHOTS, INSPECTOR, PUBLIC, ROWS } = process.env;
+const require = createRequire(join(MODULES, "x"));
+const { chromium } = require("playwright-core");
+const axe = readFileSync(require.resolve("axe-core/axe.min.js"), "utf8");
+mkdirSync(SHOTS, { recursive: true });
+
+const context = await chromium.launchPersistentContext(PROFILE, {
+  executablePath: CHROMIUM,
+  headless: true,
+  args: ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"],
+  viewport: { width: 1280, height: 800 },
+  permissions: ["clipboard-read", "clipboard-write"],
+});
+context.setDefaultTimeout(10_000);
+const page = await context.newPage();
+const errors = [];
+const outside = [];
+page.on("dialog", (d) => {
+  errors.push(`dialog: ${d.message()}`);
+  d.dismiss();
+});
+page.on("pageerror", (e) => errors.push(`error: ${e.message}`));
+page.on("console", (m) => {
+  // A connection that is refused while the page is offline is told by the browser.
+  if (m.type() === "error" && !/ERR_INTERNET_DISCONNECTED|status of 4/.test(m.text())) errors.push(`console: ${m.text()}`);
+});
+page.on("request", (r) => {
+  if (!r.url().startsWith(INSPECTOR) && !r.url().startsWith(ROWS) && !r.url().startsWith("blob:")) outside.push(r.url());
+});
+
+// visit sends a request to the public URL.
+function visit(path, { method = "GET", headers = {}, body } = {}) {
+  const to = new URL(PUBLIC);
+  return new Promise((resolve, reject) => {
+    const req = http.request({ host: "127.0.0.1", port: to.port, method, path, headers: { Host: to.host, ...headers } }, (res) => {
+      res.resume();
+      res.on("end", () => resolve(res.statusCode));
+      res.on("error", reject);
+    });
+    req.on("error", reject);
+    req.end(body);
+  });
+}
+
+const rows = page.locator(".row");
+const first = rows.first();
+const panel = page.locator("#panel");
+const shot = (name) => page.screenshot({ path: join(SHOTS, `${name}.png`) });
+const tab = (name) => page.getByRole("tab", { name }).click();
+const top = (text) => page.waitForFunction((t) => document.querySelector(".row")?.textContent.includes(t), text);
+
+async function accessible(name) {
+  // Runs in the page's own world, past its CSP.
+  await page.evaluate(axe);
+  const { violations } = await page.evaluate(() => window.axe.run(document, { runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"] }));
+  const bad = violations.filter((v) => v.impact === "serious" || v.impact === "critical");
+  assert.deepEqual(
+    bad.map((v) => `${v.id}: ${v.nodes.map((n) => `${n.target} ${n.failureSummary}`).join("; ")}`),
+    [],
+    `axe: ${name}`,
+  );
+}
+
+const steps = {
+  async "is empty at first"() {
+    await page.goto(INSPECTOR);
+    await page.getByText("No request yet.").waitFor();
+    await shot("empty");
+    await accessible("empty");
+  },
+  async "shows requests as they come"() {
+    await visit("/hook?first=1", {
+      method: "POST",
+      headers: { "Content-Type": "application/json", Authorization: "Bearer very-secret-token", "X-GitHub-Event": "push" },
+      body: '{"action":"opened","number":12345678901234567890,"card":{"number":"4111111111111111"},"user":{"name":"Ada","tags":["a","b"]}}',
+    });
+    await top("/hook?first=1");
+    for (const p of ["/fail", "/moved", "/no/such/page?x=1"]) await visit(p);
+    await top("/no/such/page");
+    assert.equal(await rows.count(), 4);
+    assert.match(await rows.nth(1).textContent(), /302/);
+    assert.match(await rows.nth(2).textContent(), /500/);
+  },
+  async "filters"() {
+    await page.keyboard.press("/");
+    await page.keyboard.type("status:5xx");
+    await page.waitForFunction(() => document.querySelectorAll(".row").length === 1);
+    assert.match(await first.textContent(), /\/fail/);
+    await page.getByLabel("Filter").fill("json:.action=opened header:x-github-event=push");
+    await top("/hook");
+    await page.getByLabel("Filter").fill("status:9");
+    await page.getByText("give a status like 404").waitFor();
+    await shot("filter-error");
+    await accessible("filter error");
+    await page.getByLabel("Filter").fill("path:/nowhere");
+    await page.getByText("No request fits this filter.").waitFor();
+    await visit("/fail?live");
+    await page.getByLabel("Filter").fill("");
+    await page.waitForFunction(() => document.querySelectorAll(".row").length === 5);
+    await page.keyboard.press("Escape");
+  },
+  async "shows what was sent and answered"() {
+    await rows.filter({ hasText: "/hook" }).click();
+    await panel.getByText('"ok"').waitFor();
+    await panel.getByText("12345678901234567890").waitFor();
+    await shot("response");
+    await accessible("response");
+    await tab("Request");
+    await panel.getByText('"Ada"').waitFor();
+    await shot("request");
+    await tab("Timing");
+    await panel.getByText("Until the answer began").waitFor();
+    await shot("timing");
+    await accessible("timing");
+  },
+  async "copies a path of the JSON"() {
+    await tab("Request");
+    const node = panel.locator(".node").filter({ hasText: '"Ada"' });
+    await node.hover();
+    await node.getByRole("button", { name: "path" }).click();
+    await page.getByText("Copied the path.").waitFor();
+    assert.equal(await page.evaluate(() => navigator.clipboard.readText()), ".user.name");
+  },
+  async "masks secrets until it is told to show them"() {
+    const text = async () => (await page.locator("body").textContent()) + (await tab("Response"), await page.locator("body").textContent());
+    await tab("Request");
+    await panel.getByText('"Ada"').waitFor();
+    assert.doesNotMatch(await text(), /very-secret|4111111111111111/);
+    await page.keyboard.press("c");
+    await page.getByText("Copied as curl; its secrets are hidden in it.").waitFor();
+    const curl = await page.evaluate(() => navigator.clipboard.readText());
+    assert.match(curl, /^curl .*hook\?first=1/);
+    assert.doesNotMatch(curl, /very-secret|4111111111111111/);
+    await page.getByRole("button", { name: "Show secrets" }).click();
+    await tab("Request");
+    await panel.getByText("Bearer very-secret-token").waitFor();
+    await panel.getByText("4111111111111111").waitFor();
+    await page.getByRole("button", { name: "Hide secrets" }).click();
+    await page.waitForFunction(() => !/very-secret|4111111111111111/.test(document.body.textContent));
+  },
+  async "replays"() {
+    await page.locator(".list").focus();
+    await page.keyboard.press("r");
+    await page.getByText("Sent again.").waitFor();
+    await top("/hook");
+    assert.match(await first.textContent(), /replay/);
+    await tab("Response");
+    await panel.getByText('"replay"').waitFor();
+    // The app saw the secret that the page does not show.
+    assert.match(await panel.textContent(), /"auth": true.*"replay": "true"|"replay": "true".*"auth": true/s);
+  },
+  async "edits and replays"() {
+    await page.keyboard.press("e");
+    const dialog = page.getByRole("dialog");
+    await dialog.getByLabel("Body").waitFor();
+    assert.doesNotMatch(await dialog.getByLabel("Headers").inputValue(), /very-secret/);
+    await shot("edit");
+    await accessible("edit");
+    await dialog.getByLabel("Path").fill("/hook?edited=1");
+    await dialog.getByLabel("Headers").fill((await dialog.getByLabel("Headers").inputValue()) + "\nX-Extra: 1");
+    await dialog.getByLabel("Body").fill("hello");
+    await dialog.getByRole("button", { name: "Send" }).click();
+    await dialog.waitFor({ state: "detached" });
+    await top("/hook?edited=1");
+    await tab("Response");
+    await panel.locator(".node").filter({ hasText: '"length": 5' }).waitFor();
+    assert.match(await panel.textContent(), /"auth": true/);
+  },
+  async "compares"() {
+    await page.keyboard.press("d"); // a replay: with its original
+    const dialog = page.getByRole("dialog");
+    await dialog.locator(".d.in").filter({ hasText: "/hook?edited=1" }).waitFor();
+    await dialog.locator(".d.in").filter({ hasText: "X-Extra" }).waitFor();
+    await dialog.locator(".d.in").filter({ hasText: "hello" }).waitFor();
+    await shot("diff");
+    await accessible("diff");
+    await page.keyboard.press("Escape");
+    await dialog.waitFor({ state: "detached" });
+    // Two of one's choice.
+    await rows.filter({ hasText: "/fail?live" }).click();
+    await page.getByRole("button", { name: /^Diff/ }).click();
+    await rows.filter({ hasText: "/moved" }).click();
+    await page.locator("h2").filter({ hasText: "/moved" }).waitFor();
+    await page.keyboard.press("d");
+    await dialog.locator(".d.out").filter({ hasText: "500" }).waitFor();
+    await page.keyboard.press("Escape");
+  },
+  async "goes by keyboard"() {
+    await page.locator(".list").focus();
+    await page.keyboard.press("Escape");
+    await page.keyboard.press("j");
+    assert.equal(await page.locator(".row.on").textContent(), await first.textContent());
+    await page.keyboard.press("j");
+    await page.keyboard.press("k");
+    assert.equal(await page.locator(".row.on").getAttribute("aria-posinset"), "1");
+    await page.keyboard.press("Enter");
+    await page.waitForFunction(() => document.activeElement?.id === "panel");
+    await page.keyboard.press("?");
+    await page.getByRole("dialog").getByText("duration:>500ms").waitFor();
+    await shot("help");
+    await accessible("help");
+    await page.keyboard.press("Escape");
+  },
+  async "lists the events of a stream"() {
+    await visit("/events");
+    await top("/events");
+    await first.click();
+    await tab(/Messages/);
+    await panel.getByText('{"n":2}').waitFor();
+    await shot("messages");
+    await accessible("messages");
+  },
+  async "shows a picture, a form, bytes"() {
+    await visit("/png");
+    await top("/png");
+    await first.click();
+    await tab("Response");
+    await page.waitForFunction(() => document.querySelector(".picture img")?.naturalWidth === 120);
+    await shot("picture");
+    await visit("/form");
+    await top("/form");
+    await first.click();
+    await panel.getByText("<script>").waitFor();
+    await visit("/invalid");
+    await top("/invalid");
+    await first.click();
+    await panel.getByText("61 62 63 ff fe 80").waitFor();
+    await shot("hex");
+    await accessible("hex");
+  },
+  async "takes no harm of what strangers send"() {
+    const bad = "<script>window.pwned=1;alert(1)</script>";
+    await visit(`/nothing/%3Cscript%3E?${bad.replaceAll(" ", "+")}`, { headers: { "X-Bad": `"><img src=x onerror=alert(1)>${bad}`, "User-Agent": bad } });
+    await top("alert(1)");
+    await first.click();
+    await tab("Request");
+    await panel.getByText("onerror=alert(1)").waitFor();
+    await tab("Response");
+    for (const [path, seen] of [
+      ["/html", "window.pwned"],
+      ["/svg", "onload"],
+      ["/keys", "__proto__"],
+      ["/deep", "[ … ]"],
+      ["/large", "Only the beginning"],
+      ["/wide", "[ … ]"],
+      ["/bomb", "Only the beginning"],
+    ]) {
+      await visit(path);
+      await top(path);
+      const began = Date.now();
+      await first.click();
+      await page.locator("h2").filter({ hasText: path }).waitFor();
+      await panel.getByText(seen).first().waitFor();
+      await page.keyboard.press("k");
+      const took = Date.now() - began;
+      assert.ok(took < 3000, `${path} took ${took} ms`);
+    }
+    assert.equal(await page.evaluate(() => window.pwned), undefined);
+    // A link to a body does not show it either.
+    const id = await page.evaluate(async () => (await (await fetch("api/v1/requests?filter=path:/html")).json()).items[0].id);
+    const res = await page.request.get(`${INSPECTOR}/api/v1/requests/${id}/response-body`);
+    assert.equal(res.headers()["content-type"], "application/octet-stream");
+    assert.match(res.headers()["content-disposition"], /^attachment/);
+    await shot("hostile");
+  },
+  async "works in the dark and on a phone"() {
+    await rows.filter({ hasText: "/wide" }).click();
+    await page.locator(".list").evaluate((el) => (el.scrollTop = 1e6));
+    await rows.filter({ hasText: "/hook?first=1" }).last().click();
+    await tab("Response");
+    await panel.getByText('"ok"').waitFor();
+    await page.emulateMedia({ colorScheme: "dark" });
+    await shot("dark");
+    await accessible("dark");
+    await page.setViewportSize({ width: 390, height: 780 });
+    await shot("phone-detail-dark");
+    await page.emulateMedia({ colorScheme: "light" });
+    await shot("phone-detail");
+    await accessible("phone detail");
+    await page.getByRole("button", { name: "‹ List" }).click();
+    await rows.first().waitFor();
+    await shot("phone-list");
+    await accessible("phone list");
+    assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= 390), "it is wider than the screen");
+    await page.setViewportSize({ width: 1280, height: 800 });
+  },
+  async "says when the agent is gone"() {
+    await page.getByText("● live").or(page.locator(".link.up")).first().waitFor();
+    await page.route("**/api/v1/requests/stream**", (r) => r.abort("internetdisconnected"));
+    await context.setOffline(true);
+    await page.reload().catch(() => undefined);
+    await context.setOffline(false);
+    await page.goto(INSPECTOR);
+    await page.getByText("The agent does not answer.").waitFor();
+    await shot("offline");
+    await page.unroute("**/api/v1/requests/stream**");
+    await page.locator(".link.up").waitFor();
+  },
+  async "stays quick with 10 000 rows"() {
+    await page.goto(ROWS);
+    await page.getByText("10000 shown").waitFor();
+    assert.ok((await rows.count()) < 80, "all rows are in the page");
+    const worst = await page.evaluate(async () => {
+      const el = document.querySelector(".list");
+      let worst = 0;
+      let last = performance.now();
+      for (let i = 0; i < 60; i++) {
+        el.scrollTop = (el.scrollHeight * i) / 60;
+        await new Promise(requestAnimationFrame);
+        const now = performance.now();
+        worst = Math.max(worst, now - last);
+        last = now;
+      }
+      return worst;
+    });
+    const began = Date.now();
+    await page.getByLabel("Filter").fill("status:500");
+    await page.getByText("2000 shown").waitFor();
+    const took = Date.now() - began;
+    console.log(`10 000 rows: worst frame ${Math.round(worst)} ms, filter ${took} ms`);
+    assert.ok(worst < 500, `a frame took ${worst} ms`);
+    assert.ok(took < 3000, `the filter took ${took} ms`);
+    await shot("many");
+  },
+};
+
+try {
+  for (const [name, step] of Object.entries(steps)) {
+    const began = Date.now();
+    try {
+      await step();
+    } catch (e) {
+      await shot("failed").catch(() => undefined);
+      throw new Error(`${name}: ${e.message}`, { cause: e });
+    }
+    console.log(`${name}: ${Date.now() - began} ms`);
+    assert.deepEqual(errors, [], name);
+  }
+  assert.deepEqual(outside, [], "requests to elsewhere");
+} finally {
+  await context.close();
+}

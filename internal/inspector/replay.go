@@ -1,0 +1,169 @@
+package inspector
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/relaytunnel/relay/internal/capture"
+)
+
+// edit is what a replay changes. What is not there stays as it was.
+type edit struct {
+	Method  *string          `json:"method"`
+	Path    *string          `json:"path"` // with the query
+	Headers *[]capture.Field `json:"headers"`
+	Body    *string          `json:"body"`
+	Base64  *string          `json:"body_base64"` // the same, for bytes that are no text
+}
+
+const (
+	// maxEdit bounds the JSON of an edit.
+	maxEdit = 16 << 20
+	// replayWithin bounds a replay: an event stream has no end of its own.
+	replayWithin = 30 * time.Second
+)
+
+// replayed is the answer to a replay.
+type replayed struct {
+	ID    string `json:"id"`
+	Ended bool   `json:"ended"` // false: it took too long and was broken off
+}
+
+func (h *handler) replay(w http.ResponseWriter, r *http.Request) {
+	x, found, err := h.Source.Get(r.Context(), r.PathValue("id"))
+	switch {
+	case err != nil:
+		h.broken(w, err)
+		return
+	case !found:
+		problem(w, http.StatusNotFound, "not_found", "This request is not kept any more: only the newest are.")
+		return
+	}
+	var e edit
+	in, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxEdit))
+	if err == nil && len(in) > 0 {
+		err = json.Unmarshal(in, &e)
+	}
+	if err != nil {
+		problem(w, http.StatusUnprocessableEntity, "invalid", "The edit is no JSON, or too large: "+err.Error()+".")
+		return
+	}
+	again, err := e.apply(x)
+	if err != nil {
+		problem(w, http.StatusUnprocessableEntity, "invalid", err.Error())
+		return
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), replayWithin)
+	defer cancel()
+	id, err := h.Source.Replay(ctx, again)
+	if err != nil && (!errors.Is(err, context.DeadlineExceeded) || id == "") {
+		h.broken(w, err)
+		return
+	}
+	answer(w, http.StatusOK, replayed{id, err == nil})
+}
+
+// apply makes the request to send. The errors are sentences for people.
+func (e *edit) apply(x *capture.Exchange) (capture.Again, error) {
+	a := capture.Again{Of: x.ID, Upstream: x.Upstream, Method: x.Request.Method, Target: x.Request.Target, Host: x.Request.Host}
+	if e.Method != nil {
+		a.Method = *e.Method
+	}
+	if e.Path != nil {
+		a.Target = *e.Path
+	}
+	if !isToken(a.Method) || a.Method == http.MethodConnect {
+		return a, errors.New("That is not a method that can be sent.") //nolint:revive,staticcheck // for people
+	}
+	if !isTarget(a.Target) {
+		return a, errors.New("A path begins with / and has no spaces: write %20 for one.") //nolint:revive,staticcheck // for people
+	}
+	var err error
+	if a.Header, err = e.header(x); err != nil {
+		return a, err
+	}
+	switch {
+	case e.Body != nil:
+		a.Body = []byte(*e.Body)
+	case e.Base64 != nil:
+		if a.Body, err = base64.StdEncoding.DecodeString(*e.Base64); err != nil {
+			return a, errors.New("body_base64 is not base64.") //nolint:revive,staticcheck // for people
+		}
+	case x.State == capture.Live && x.Request.Header.Get("Upgrade") == "" && x.Response == nil:
+		return a, errors.New("This request is still coming in: wait for its end.") //nolint:revive,staticcheck // for people
+	case x.Request.Body.Truncated && x.Request.Header.Get("Upgrade") == "":
+		return a, errors.New("Only the beginning of its body was kept, so it cannot be sent again as it was. Edit it to send another body.") //nolint:revive,staticcheck // for people
+	default:
+		a.Body = x.Request.Body.Kept
+		return a, nil
+	}
+	// What was typed is not compressed.
+	a.Header.Del("Content-Encoding")
+	return a, nil
+}
+
+// header is what is sent: as edited, without what was for one connection. A masked
+// value of the edit stands for the one that it masks.
+func (e *edit) header(x *capture.Exchange) (http.Header, error) {
+	h := http.Header(x.Request.Header).Clone()
+	if h == nil {
+		h = http.Header{}
+	}
+	if e.Headers != nil {
+		old := h
+		h = http.Header{}
+		for _, f := range *e.Headers {
+			name := http.CanonicalHeaderKey(f.Name)
+			if !isToken(name) || strings.ContainsAny(f.Value, "\r\n\x00") {
+				return nil, errors.New("A header field has a name that cannot be, or a line break in its value: " + f.Name) //nolint:revive,staticcheck // for people
+			}
+			value := strings.TrimSpace(f.Value)
+			if value == capture.Mask {
+				if n := len(h[name]); n < len(old[name]) {
+					value = old[name][n]
+				}
+			}
+			h[name] = append(h[name], value)
+		}
+	}
+	for _, v := range h["Connection"] {
+		for _, name := range strings.Split(v, ",") {
+			h.Del(strings.TrimSpace(name))
+		}
+	}
+	for _, name := range perConnection() {
+		h.Del(name)
+	}
+	return h, nil
+}
+
+// perConnection are fields that frame a message or are for one hop.
+func perConnection() []string {
+	return []string{
+		"Connection", "Content-Length", "Expect", "Host", "Keep-Alive", "Proxy-Connection", "Te", "Trailer",
+		"Transfer-Encoding", "Upgrade",
+	}
+}
+
+// isToken tells whether s can be a method or the name of a field (RFC 9110, 5.6.2).
+func isToken(s string) bool {
+	for i := range len(s) {
+		c := s[i]
+		if c <= ' ' || c >= 0x7f || strings.IndexByte(`"(),/:;<=>?@[\]{}`, c) >= 0 {
+			return false
+		}
+	}
+	return s != ""
+}
+
+// isTarget tells whether s can be a request's target here.
+func isTarget(s string) bool {
+	return strings.HasPrefix(s, "/") && !slices.ContainsFunc([]byte(s), func(c byte) bool { return c <= ' ' || c == 0x7f })
+}
