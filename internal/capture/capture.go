@@ -31,7 +31,7 @@ type Exchange struct {
 	FirstByte Millis    `json:"first_byte_ms"` // until the head of the answer; 0 before that
 	Duration  Millis    `json:"duration_ms"`   // until the end; 0 while it is live
 	Visitor   string    `json:"visitor"`
-	Upstream  string    `json:"upstream,omitempty"` // host:port of the app that has had it
+	Upstream  string    `json:"upstream,omitempty"`  // host:port of the app that has had it
 	Replay    bool      `json:"replay,omitempty"`    // it is no visitor's: somebody sent it again
 	ReplayOf  string    `json:"replay_of,omitempty"` // the id of the exchange that it repeats, if that was here
 	Error     string    `json:"error,omitempty"`     // why it did not end well, for people
@@ -214,14 +214,14 @@ func (x *Exchange) URL() string {
 // Again is a request to be sent once more, ready to go: Header has nothing that is
 // for one connection only.
 type Again struct {
-	Of     string // the id of the exchange that it repeats
+	Of string // the id of the exchange that it repeats
 	// Upstream is host:port of the app that is to get it.
 	Upstream string
-	Method string
-	Target string
-	Host   string
-	Header http.Header
-	Body   []byte
+	Method   string
+	Target   string
+	Host     string
+	Header   http.Header
+	Body     []byte
 }
 
 // Status is that of the answer, 0 without one.

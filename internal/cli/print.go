@@ -21,7 +21,7 @@ import (
 type printer struct {
 	asJSON  bool
 	serving map[*client.Listener]string // its target; set before anything is told
-	inspect string // the inspector's URL; only run's goroutine uses it
+	inspect string                      // the inspector's URL; only run's goroutine uses it
 	lines   chan any
 	dropped atomic.Int64
 	done    sync.WaitGroup
