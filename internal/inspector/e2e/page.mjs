@@ -165,12 +165,12 @@ const steps = {
     await accessible("edit");
     await dialog.getByLabel("Path").fill("/hook?edited=1");
     await dialog.getByLabel("Headers").fill((await dialog.getByLabel("Headers").inputValue()) + "\nX-Extra: 1");
-    await dialog.getByLabel("Body").fill("hello");
+    await dialog.getByLabel("Body").fill('{"say":"hello"}');
     await dialog.getByRole("button", { name: "Send" }).click();
     await dialog.waitFor({ state: "detached" });
     await top("/hook?edited=1");
     await tab("Response");
-    await panel.locator(".node").filter({ hasText: '"length": 5' }).waitFor();
+    await panel.locator(".node").filter({ hasText: '"length": 15' }).waitFor();
     assert.match(await panel.textContent(), /"auth": true/);
   },
   async "compares"() {
@@ -194,7 +194,9 @@ const steps = {
   },
   async "goes by keyboard"() {
     await page.locator(".list").focus();
-    await page.keyboard.press("Escape");
+    await page.keyboard.press("Escape"); // the mark of what is to be compared
+    await page.keyboard.press("Escape"); // the choice
+    await page.locator(".row.on").waitFor({ state: "detached" });
     await page.keyboard.press("j");
     assert.equal(await page.locator(".row.on").textContent(), await first.textContent());
     await page.keyboard.press("j");

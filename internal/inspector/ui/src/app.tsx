@@ -1,5 +1,5 @@
 import type { JSX } from "preact";
-import { useEffect, useMemo, useReducer, useRef, useState } from "preact/hooks";
+import { useEffect, useLayoutEffect, useMemo, useReducer, useRef, useState } from "preact/hooks";
 import * as api from "./api";
 import type { Edit, Exchange } from "./api";
 import { Detail } from "./detail";
@@ -43,7 +43,19 @@ export function App(): JSX.Element {
 
   const { x, error } = useExchange(store, selected, reveal);
 
+  // What Enter leads to may still be on its way.
+  const entering = useRef(false);
+  const enter = () => {
+    const panel = document.getElementById("panel");
+    entering.current = panel === null;
+    panel?.focus();
+  };
+  useLayoutEffect(() => {
+    if (x && entering.current) enter();
+  }, [x]);
+
   const select = (id: string) => {
+    entering.current = false;
     setSelected(id);
     if (id !== revealed) setRevealed("");
   };
@@ -100,7 +112,8 @@ export function App(): JSX.Element {
     say,
   };
 
-  useEffect(() => {
+  // Before the next key: an effect after the paint would still see the choice before.
+  useLayoutEffect(() => {
     const onKey = (e: KeyboardEvent) => {
       const el = e.target as HTMLElement;
       if (open || e.ctrlKey || e.metaKey || e.altKey) return;
@@ -128,7 +141,7 @@ export function App(): JSX.Element {
         case "Enter":
           if (!inList) return;
           if (selected === "") move(1);
-          else document.getElementById("panel")?.focus();
+          else enter();
           break;
         case "r":
           act.replay();
