@@ -124,6 +124,7 @@ type Body struct {
 	Kept      []byte // its beginning, or all of it
 	Truncated bool   // Kept is less than has passed
 	Omitted   bool   // Kept was left out of this copy
+	Masked    bool   // Kept has a Mask in the place of something
 	Type      string // its Content-Type
 	Encoding  string // its Content-Encoding
 }
@@ -131,6 +132,7 @@ type Body struct {
 type bodyJSON struct {
 	Size      int64   `json:"size"`
 	Truncated bool    `json:"truncated,omitempty"`
+	Masked    bool    `json:"masked,omitempty"` // secrets in it are hidden
 	Type      string  `json:"type,omitempty"`
 	Encoding  string  `json:"encoding,omitempty"`
 	Text      *string `json:"text,omitempty"`   // what was kept, if it is UTF-8
@@ -139,7 +141,7 @@ type bodyJSON struct {
 
 // MarshalJSON writes what was kept as text, or in base64 where it is no UTF-8.
 func (b Body) MarshalJSON() ([]byte, error) {
-	j := bodyJSON{Size: b.Size, Truncated: b.Truncated, Type: b.Type, Encoding: b.Encoding}
+	j := bodyJSON{Size: b.Size, Truncated: b.Truncated, Masked: b.Masked, Type: b.Type, Encoding: b.Encoding}
 	if !b.Omitted {
 		s := string(b.Kept)
 		if utf8.ValidString(s) {
@@ -158,7 +160,7 @@ func (b *Body) UnmarshalJSON(in []byte) error {
 	if err := json.Unmarshal(in, &j); err != nil {
 		return err
 	}
-	*b = Body{Size: j.Size, Truncated: j.Truncated, Type: j.Type, Encoding: j.Encoding}
+	*b = Body{Size: j.Size, Truncated: j.Truncated, Masked: j.Masked, Type: j.Type, Encoding: j.Encoding}
 	switch {
 	case j.Text != nil:
 		b.Kept = []byte(*j.Text)

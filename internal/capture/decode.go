@@ -11,9 +11,9 @@ import (
 )
 
 // Decode undoes a body's Content-Encoding, up to limit bytes: a small body may be a
-// huge one compressed. whole is false when there is more than that, or was more than
-// was kept. ok is false for encodings that are not known and for data that is not
-// what they say; the bytes are the body's own then.
+// huge one compressed. whole is false when there is more than that, or the end is
+// missing. ok is false for encodings that are not known and for data that is not what
+// they say; the bytes are the body's own then.
 func (b *Body) Decode(limit int64) (data []byte, whole, ok bool) {
 	var (
 		r   io.Reader
@@ -40,7 +40,7 @@ func (b *Body) Decode(limit int64) (data []byte, whole, ok bool) {
 		return data[:limit], false, true
 	case err == nil:
 		return data, !b.Truncated, true
-	case b.Truncated && errors.Is(err, io.ErrUnexpectedEOF):
+	case errors.Is(err, io.ErrUnexpectedEOF) && (b.Truncated || len(data) > 0): // cut off, or not over
 		return data, false, true
 	}
 	return b.Kept, !b.Truncated, false

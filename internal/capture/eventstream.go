@@ -10,7 +10,6 @@ type eventParser struct {
 	emit func(Frame)
 
 	line    []byte
-	over    bool // the line is longer than is kept
 	cr      bool // the last byte was a CR: an LF belongs to it
 	name    string
 	id      string
@@ -43,16 +42,12 @@ func (e *eventParser) write(p []byte) {
 
 func (e *eventParser) add(p []byte) {
 	e.size += int64(len(p))
-	room := maxLine - len(e.line)
-	if len(p) > room {
-		p, e.over = p[:room], true
-	}
-	e.line = append(e.line, p...)
+	e.line = append(e.line, p[:min(len(p), maxLine-len(e.line))]...)
 }
 
 func (e *eventParser) lineEnd() {
 	line := e.line
-	defer func() { e.line, e.over = e.line[:0], false }()
+	defer func() { e.line = e.line[:0] }()
 	if len(line) == 0 {
 		if e.hasData {
 			f := Frame{From: FromApp, Kind: "event", Name: e.name, EventID: e.id, Size: int64(len(e.data))}

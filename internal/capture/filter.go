@@ -1,6 +1,7 @@
 package capture
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strconv"
@@ -99,6 +100,13 @@ func nextWord(s string, pos int) (w word, start, end int, err error) {
 	quoted, quotedAt := false, 0
 	for ; pos < len(s) && (quoted || !isSpace(s[pos])); pos++ {
 		switch c := s[pos]; {
+		case c == '"' && !quoted && w.key == "json" && s[pos-1] == '[': // of a key, as in ["odd key"]
+			q, err := strconv.QuotedPrefix(s[pos:])
+			if err != nil {
+				return w, start, pos, &FilterError{At: pos, Term: s[pos:], Why: "the quote is not closed"}
+			}
+			b.WriteString(q)
+			pos += len(q) - 1
 		case c == '"':
 			quoted, quotedAt = !quoted, pos
 		case c == '\\' && quoted && pos+1 < len(s) && (s[pos+1] == '"' || s[pos+1] == '\\'):
@@ -199,17 +207,17 @@ func headerTerm(v string) (func(*Exchange) bool, string) {
 }
 
 func durationTerm(v string) (func(*Exchange) bool, string) {
-	less, v, why := compared(v)
+	want, v, why := compared(v)
 	d, err := time.ParseDuration(v)
 	if why != "" || err != nil || d < 0 {
 		return nil, "give more or less than a time, as in duration:>500ms"
 	}
-	return func(x *Exchange) bool { return x.State != Live && (time.Duration(x.Duration) < d) == less }, ""
+	return func(x *Exchange) bool { return x.State != Live && cmp.Compare(time.Duration(x.Duration), d) == want }, ""
 }
 
 func sizeTerm(v string) (func(*Exchange) bool, string) {
 	const help = "give more or less than a size, as in size:>10kb"
-	less, v, why := compared(strings.ToLower(v))
+	want, v, why := compared(strings.ToLower(v))
 	if why != "" {
 		return nil, help
 	}
@@ -229,18 +237,19 @@ func sizeTerm(v string) (func(*Exchange) bool, string) {
 		if x.Response != nil {
 			size = x.Response.Body.Size
 		}
-		return (size < n) == less
+		return cmp.Compare(size, n) == want
 	}, ""
 }
 
-func compared(v string) (less bool, rest, why string) {
+// compared reads what is compared with rest: want is what cmp.Compare is to return.
+func compared(v string) (want int, rest, why string) {
 	switch {
 	case strings.HasPrefix(v, ">"):
-		return false, v[1:], ""
+		return 1, v[1:], ""
 	case strings.HasPrefix(v, "<"):
-		return true, v[1:], ""
+		return -1, v[1:], ""
 	}
-	return false, v, "no < or >"
+	return 0, v, "no < or >"
 }
 
 func isTerm(v string) (func(*Exchange) bool, string) {

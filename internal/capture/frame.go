@@ -16,6 +16,7 @@ type Frame struct {
 	Text      string `json:"text,omitempty"`   // its beginning, if it is UTF-8
 	Base64    string `json:"base64,omitempty"` // its beginning, if it is not
 	Truncated bool   `json:"truncated,omitempty"`
+	Masked    bool   `json:"masked,omitempty"` // secrets in Text are hidden
 	// Compressed tells that a WebSocket extension has compressed it; the text is not
 	// shown then.
 	Compressed bool   `json:"compressed,omitempty"`

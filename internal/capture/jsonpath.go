@@ -87,10 +87,17 @@ type jsonLevel struct {
 	start int
 }
 
+// bom may stand before a text.
+const bom = "\ufeff"
+
 // walkJSON calls found with the place of each value that the path leads to, until
 // it returns false. It does not recurse, however deep the document. The error says
 // where it is not JSON any more, which for a truncated document is its end.
 func walkJSON(doc []byte, p jsonPath, found func(start, end int) bool) (read int, err error) {
+	if rest, ok := bytes.CutPrefix(doc, []byte(bom)); ok {
+		read, err = walkJSON(rest, p, func(start, end int) bool { return found(start+len(bom), end+len(bom)) })
+		return read + len(bom), err
+	}
 	d := json.NewDecoder(bytes.NewReader(doc))
 	d.UseNumber()
 	var stack []jsonLevel
@@ -98,10 +105,13 @@ func walkJSON(doc []byte, p jsonPath, found func(start, end int) bool) (read int
 		before := int(d.InputOffset())
 		tok, err := d.Token()
 		if err != nil {
-			if errors.Is(err, io.EOF) && len(stack) == 0 {
-				return len(doc), nil
+			switch {
+			case !errors.Is(err, io.EOF):
+				return before, err
+			case len(stack) > 0:
+				return before, io.ErrUnexpectedEOF
 			}
-			return before, err
+			return len(doc), nil
 		}
 		end := int(d.InputOffset())
 		start := before

@@ -1,6 +1,9 @@
 package capture
 
 import (
+	"bytes"
+	"errors"
+	"io"
 	"mime"
 	"net/http"
 	"slices"
@@ -62,8 +65,8 @@ func (m *Masks) Apply(x *Exchange) *Exchange {
 		c.Frames = slices.Clone(x.Frames)
 		for i := range c.Frames {
 			if f := &c.Frames[i]; f.Text != "" {
-				if masked, hit := m.json([]byte(f.Text)); hit {
-					f.Text = string(masked)
+				if masked, hit := m.json([]byte(f.Text), f.Truncated); hit {
+					f.Text, f.Masked = string(masked), true
 				}
 			}
 		}
@@ -92,24 +95,29 @@ func (m *Masks) header(h Header) Header {
 // body masks values in JSON. All other bytes stay; only a compressed body is given
 // uncompressed then.
 func (m *Masks) body(b Body) Body {
-	if len(m.paths) == 0 || len(b.Kept) == 0 || !IsJSON(b.Type) {
+	if len(m.paths) == 0 || len(b.Kept) == 0 {
 		return b
 	}
 	data, whole, ok := b.Decode(DefaultBodyLimit)
-	if !ok { // what it is cannot be seen, so nothing of it is shown
-		b.Kept, b.Truncated = nil, true
+	if !ok && IsJSON(b.Type) { // what it is cannot be seen, so nothing of it is shown
+		b.Kept, b.Truncated, b.Masked = nil, true, true
 		return b
 	}
-	masked, hit := m.json(data)
+	masked, hit := m.json(data, !whole || IsJSON(b.Type))
 	if hit {
-		b.Kept, b.Encoding, b.Truncated = masked, "", !whole
+		b.Kept, b.Encoding, b.Truncated, b.Masked = masked, "", !whole, true
 	}
 	return b
 }
 
-// json masks the values to which the paths lead. From where it is not JSON any more,
-// nothing is left: a secret may stand there as well.
-func (m *Masks) json(doc []byte) (masked []byte, hit bool) {
+// json masks the values to which the paths lead, in what begins as an object or
+// array: nothing else has paths, whatever it says it is. Where it ends to be JSON the
+// rest may still hold a secret, as when its end was not kept, and is masked as well;
+// but a text that only begins like that, and is not told to be JSON (likely), stays.
+func (m *Masks) json(doc []byte, likely bool) (masked []byte, hit bool) {
+	if !looksLikeJSON(doc) {
+		return doc, false
+	}
 	type span struct{ start, end int }
 	var spans []span
 	for _, p := range m.paths {
@@ -117,7 +125,10 @@ func (m *Masks) json(doc []byte) (masked []byte, hit bool) {
 			spans = append(spans, span{start, end})
 			return true
 		})
-		if err != nil && len(spans) > 0 || err != nil && read < len(doc) {
+		for read < len(doc) && bytes.IndexByte([]byte(" \t\r\n,:"), doc[read]) >= 0 {
+			read++
+		}
+		if err != nil && read < len(doc) && (likely || len(spans) > 0 || errors.Is(err, io.ErrUnexpectedEOF)) {
 			spans = append(spans, span{read, len(doc)})
 		}
 	}

@@ -137,9 +137,9 @@ func jsonTerm(v string) (func(*Exchange) bool, string) {
 	return func(x *Exchange) bool { return in(&x.Request.Body) || x.Response != nil && in(&x.Response.Body) }, ""
 }
 
-// looksLikeJSON spares most other bodies the walk.
+// looksLikeJSON tells whether a text begins as an object or array does.
 func looksLikeJSON(b []byte) bool {
-	b = bytes.TrimLeft(b, " \t\r\n")
+	b = bytes.TrimLeft(bytes.TrimPrefix(b, []byte(bom)), " \t\r\n")
 	return len(b) > 0 && (b[0] == '{' || b[0] == '[')
 }
 

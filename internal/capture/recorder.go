@@ -1,6 +1,7 @@
 package capture
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"sync"
@@ -26,12 +27,11 @@ const (
 // A Recorder keeps the newest exchanges in memory. All its methods may be called at
 // once. A nil *Recorder records nothing.
 type Recorder struct {
-	o       Options
-	bytes   atomic.Int64
-	version atomic.Uint64 // grows with every change of anything
-	waiters atomic.Int32
+	o     Options
+	bytes atomic.Int64
 
 	mu      sync.Mutex // taken before that of a Tap, never after it
+	version uint64     // grows with every change of anything
 	kept    []*Tap     // by Seq
 	byID    map[string]*Tap
 	seq     uint64
@@ -53,9 +53,7 @@ func New(o Options) *Recorder {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	r := &Recorder{o: o, byID: map[string]*Tap{}}
-	r.version.Store(1) // 0 is before everything
-	return r
+	return &Recorder{o: o, byID: map[string]*Tap{}, version: 1} // 0 is before everything
 }
 
 // add puts a tap at the end, under an id of its own.
@@ -64,11 +62,8 @@ func (r *Recorder) add(t *Tap, cost int64) {
 	r.seq++
 	t.x.Seq = r.seq
 	id := t.x.RequestID
-	if _, taken := r.byID[id]; id == "" || taken {
-		id = fmt.Sprintf("%s-%d", t.x.RequestID, r.seq)
-		if t.x.RequestID == "" {
-			id = fmt.Sprintf("x-%d", r.seq)
-		}
+	for n := r.seq; id == "" || r.byID[id] != nil; n++ {
+		id = fmt.Sprintf("%s-%d", cmp.Or(t.x.RequestID, "x"), n)
 	}
 	t.x.ID = id
 	t.cost = cost
@@ -107,11 +102,9 @@ func (r *Recorder) dropOldest() {
 
 // changed says that there is news of t.
 func (r *Recorder) changed(t *Tap) {
-	t.version.Store(r.version.Add(1))
-	if r.waiters.Load() == 0 {
-		return
-	}
 	r.mu.Lock()
+	r.version++
+	t.version = r.version
 	if r.news != nil {
 		close(r.news)
 		r.news = nil
@@ -135,7 +128,7 @@ type Query struct {
 
 // List returns the exchanges that q chooses, and whether there may be more after
 // them.
-func (r *Recorder) List(_ context.Context, q Query) (list []*Exchange, more bool, err error) {
+func (r *Recorder) List(ctx context.Context, q Query) (list []*Exchange, more bool, err error) {
 	taps := r.snapshot()
 	for i := len(taps) - 1; i >= 0; i-- {
 		if q.Before != 0 && taps[i].x.Seq >= q.Before {
@@ -143,6 +136,9 @@ func (r *Recorder) List(_ context.Context, q Query) (list []*Exchange, more bool
 		}
 		if q.Limit > 0 && len(list) == q.Limit {
 			return list, true, nil
+		}
+		if err := ctx.Err(); err != nil { // a filter may have much to read
+			return nil, false, err
 		}
 		if x := taps[i].snapshot(); q.Filter.Match(x) {
 			list = append(list, x)
@@ -183,11 +179,9 @@ type Stats struct {
 // last one. Version 0 answers at once, with everything.
 func (r *Recorder) Next(ctx context.Context, after uint64) (Changes, error) {
 	for {
-		r.waiters.Add(1)
 		r.mu.Lock()
-		if after == 0 || r.version.Load() > after {
+		if after == 0 || r.version > after {
 			r.mu.Unlock()
-			r.waiters.Add(-1)
 			return r.since(after), nil
 		}
 		if r.news == nil {
@@ -197,28 +191,30 @@ func (r *Recorder) Next(ctx context.Context, after uint64) (Changes, error) {
 		r.mu.Unlock()
 		select {
 		case <-news:
-			r.waiters.Add(-1)
 		case <-ctx.Done():
-			r.waiters.Add(-1)
 			return Changes{}, ctx.Err()
 		}
 	}
 }
 
 func (r *Recorder) since(after uint64) Changes {
-	c := Changes{Version: r.version.Load()} // before looking: what comes meanwhile is told twice
 	r.mu.Lock()
-	taps := append([]*Tap(nil), r.kept...)
-	c.Oldest = r.seq + 1
-	c.Stats = Stats{Kept: len(taps), Bytes: r.bytes.Load(), Seen: r.seq, Dropped: r.dropped}
-	r.mu.Unlock()
-	for i, t := range taps {
+	c := Changes{
+		Version: r.version, Oldest: r.seq + 1,
+		Stats: Stats{Kept: len(r.kept), Bytes: r.bytes.Load(), Seen: r.seq, Dropped: r.dropped},
+	}
+	var changed []*Tap
+	for i, t := range r.kept {
 		if i == 0 {
 			c.Oldest = t.x.Seq
 		}
-		if t.version.Load() > after {
-			c.Changed = append(c.Changed, t.snapshot())
+		if t.version > after {
+			changed = append(changed, t)
 		}
+	}
+	r.mu.Unlock()
+	for _, t := range changed { // what comes meanwhile is told twice
+		c.Changed = append(c.Changed, t.snapshot())
 	}
 	return c
 }

@@ -3,11 +3,11 @@ package capture
 import (
 	"errors"
 	"io"
+	"math/bits"
 	"mime"
 	"net/http"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 )
 
@@ -18,7 +18,7 @@ const ReplayHeader = "Relay-Replay"
 // for anything but each other. A nil *Tap does nothing.
 type Tap struct {
 	r       *Recorder
-	version atomic.Uint64
+	version uint64 // r.version of its latest change; r.mu guards it
 
 	mu     sync.Mutex
 	x      Exchange // ID, Seq and what Begin knew do not change
@@ -29,8 +29,8 @@ type Tap struct {
 }
 
 // Begin starts to record req, with the header as it is now: nobody may change the
-// map's values afterwards. upstream is host:port of the app, replayOf is the id of the exchange that it repeats, "" for
-// none.
+// map's values afterwards. upstream is host:port of the app, replayOf the id of the
+// exchange that it repeats, "" for none.
 func (r *Recorder) Begin(req *http.Request, upstream, replayOf string) *Tap {
 	if r == nil {
 		return nil
@@ -167,18 +167,21 @@ func (t *Tap) bodies() []*Body {
 // snapshot may share them.
 func (t *Tap) keep(b *Body, p []byte, length int64) {
 	t.mu.Lock()
+	before := b.Size
 	b.Size += int64(len(p))
+	// Of a body that goes on for long is told each time that it has doubled.
+	tell := before > 0 && bits.Len64(uint64(before)) != bits.Len64(uint64(b.Size))
 	grown := 0
 	if room := t.r.o.BodyLimit - len(b.Kept); !t.gone && !b.Truncated {
 		if room < len(p) {
 			p, b.Truncated = p[:room], true
 		}
-		before := cap(b.Kept)
+		had := cap(b.Kept)
 		if b.Kept == nil && length > 0 {
 			b.Kept = make([]byte, 0, min(length, firstPiece, int64(t.r.o.BodyLimit)))
 		}
 		b.Kept = append(b.Kept, p...)
-		grown = cap(b.Kept) - before
+		grown = cap(b.Kept) - had
 		t.pay(int64(grown))
 	} else {
 		b.Truncated = true
@@ -186,6 +189,9 @@ func (t *Tap) keep(b *Body, p []byte, length int64) {
 	t.mu.Unlock()
 	if grown > 0 {
 		t.r.trim()
+	}
+	if tell {
+		t.r.changed(t)
 	}
 }
 
