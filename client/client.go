@@ -203,6 +203,21 @@ func (c *Client) bound(bs []protocol.Bound) {
 	}
 }
 
+// errNotConnected is the error of what needs a server while there is none.
+var errNotConnected = errors.New("not connected")
+
+// Ping asks the server for a sign of life, on the link that is live, and returns how
+// long that took. A ping can get lost: ctx wants a bound.
+func (c *Client) Ping(ctx context.Context) (time.Duration, error) {
+	c.mu.Lock()
+	live := c.live
+	c.mu.Unlock()
+	if live == nil {
+		return 0, errNotConnected
+	}
+	return live.RoundTrip(ctx)
+}
+
 // Listener accepts the visitors' connections of one public name.
 type Listener struct {
 	client *Client

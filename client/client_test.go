@@ -512,3 +512,29 @@ func ExampleClient() {
 	}()
 	_ = c.Run(context.Background())
 }
+
+func TestPing(t *testing.T) {
+	w := relaytest.Start(t, relaytest.Options{})
+	c := client.New(client.Options{Server: w.URL, Token: w.Token("alice")})
+	if _, err := c.Ping(t.Context()); err == nil {
+		t.Error("an agent that is not connected has an answer to a ping")
+	}
+	online := make(chan struct{})
+	c = client.New(client.Options{Server: w.URL, Token: w.Token("alice"), OnEvent: func(ev client.Event) {
+		if _, ok := ev.(client.Online); ok {
+			close(online)
+		}
+	}})
+	c.Listen(client.Spec{})
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- c.Run(ctx) }()
+	<-online
+	if d, err := c.Ping(ctx); err != nil || d <= 0 || d > patience {
+		t.Errorf("Ping: %v, %v", d, err)
+	}
+	cancel()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+}

@@ -70,6 +70,10 @@ func (h *handler) replay(w http.ResponseWriter, r *http.Request) {
 	answer(w, http.StatusOK, replayed{id, err == nil})
 }
 
+// Again makes the request that repeats x as it was. The errors are sentences for
+// people.
+func Again(x *capture.Exchange) (capture.Again, error) { return (&edit{}).apply(x) }
+
 // apply makes the request to send. The errors are sentences for people.
 func (e *edit) apply(x *capture.Exchange) (capture.Again, error) {
 	a := capture.Again{Of: x.ID, Upstream: x.Upstream, Method: x.Request.Method, Target: x.Request.Target, Host: x.Request.Host}

@@ -72,8 +72,9 @@ type Link struct {
 	lost       atomic.Bool  // no stream can go on
 	unaccepted atomic.Int32 // streams that the server has opened and Accept has not given out
 
-	read reader
-	w    writer
+	read   reader
+	w      writer
+	echoes echoes
 
 	smu     sync.Mutex
 	streams map[uint32]*Stream
@@ -324,9 +325,6 @@ func (l *Link) closeLater(reason error) error {
 // Ended tells whether the link has begun to end: from then on every failure on
 // it may be the link's. It is true before any stream fails.
 func (l *Link) Ended() bool { return l.ended.Load() || l.mux.IsClosed() }
-
-// Ping sends a WebSocket ping; the agent calls it when it has been silent.
-func (l *Link) Ping() { l.w.ping(websocket.PingMessage, nil) }
 
 // Silent is the time since the peer was last heard.
 func (l *Link) Silent(now time.Time) time.Duration {

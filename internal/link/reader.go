@@ -232,10 +232,11 @@ func (l *Link) onPing(data string) error {
 	return nil
 }
 
-func (l *Link) onPong(string) error {
+func (l *Link) onPong(mark string) error {
 	l.lastRead.Store(time.Now().UnixMilli())
 	if err := l.guard.ping(); err != nil {
 		return l.blame(err)
 	}
+	l.echoed(mark)
 	return nil
 }
