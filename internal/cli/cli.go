@@ -58,8 +58,9 @@ func Main(ctx context.Context, args []string, in io.Reader, out, errOut io.Write
 	app := newApp(e)
 	err := app.RunContext(ctx, reorder(app, args))
 	var i Interrupted
-	interrupted := errors.As(context.Cause(ctx), &i)
-	if err == nil || interrupted && errors.Is(err, context.Canceled) {
+	// A screen takes Ctrl-C as a key, and its command returns what a signal would have been.
+	interrupted := errors.As(context.Cause(ctx), &i) || errors.As(err, &i)
+	if err == nil || interrupted && (errors.Is(err, context.Canceled) || errors.As(err, &Interrupted{})) {
 		if interrupted && i.Signal == os.Interrupt {
 			return exitInterrupt
 		}

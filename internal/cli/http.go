@@ -51,8 +51,13 @@ func connectFlags() []urfave.Flag {
 	return []urfave.Flag{
 		&urfave.StringFlag{Name: "server", EnvVars: []string{"RELAY_SERVER"}, Usage: "`URL` of the server (default: from relay login)"},
 		&urfave.StringFlag{Name: "token", EnvVars: []string{"RELAY_TOKEN"}, Usage: "the `TOKEN` (default: from relay login)"},
-		caFlag(), jsonFlag(), verboseFlag(),
+		caFlag(), logFlag(), jsonFlag(), verboseFlag(),
 	}
+}
+
+// logFlag is for those who would rather have lines than a screen.
+func logFlag() urfave.Flag {
+	return &urfave.BoolFlag{Name: "log", Usage: "print a line for each event instead of showing a screen"}
 }
 
 // endpointFlags are those that a project file can have for each of its endpoints.

@@ -45,15 +45,24 @@ type inspection struct {
 	busy     sync.RWMutex // read while a request is answered
 }
 
-// inspectionOf makes what the flags ask for and listens; nil is none, as when nothing
-// is wanted to be inspected.
-func inspectionOf(c *urfave.Context, wanted bool) (*inspection, error) {
+// recordingOf makes what keeps requests, as far as anybody looks at them: a page or a
+// screen. nil keeps none.
+func recordingOf(c *urfave.Context, wanted, screen bool) (*capture.Recorder, *capture.Masks, error) {
 	masks, err := capture.NewMasks(c.StringSlice("mask")...)
 	if err != nil {
-		return nil, usagef("--mask: %v", err)
+		return nil, nil, usagef("--mask: %v", err)
 	}
+	if !wanted || c.String("inspect-addr") == "off" && !screen {
+		return nil, masks, nil
+	}
+	return capture.New(capture.Options{}), masks, nil
+}
+
+// inspectionOf makes what the flags ask for and listens; nil is none, as when nothing
+// is recorded.
+func inspectionOf(c *urfave.Context, recorder *capture.Recorder, masks *capture.Masks) (*inspection, error) {
 	addr := c.String("inspect-addr")
-	if addr == "off" || !wanted {
+	if addr == "off" || recorder == nil {
 		return nil, nil //nolint:nilnil // there is none
 	}
 	ln, err := listenInspect(addr)
@@ -61,7 +70,7 @@ func inspectionOf(c *urfave.Context, wanted bool) (*inspection, error) {
 		return nil, err
 	}
 	return &inspection{
-		url: "http://" + ln.Addr().String(), recorder: capture.New(capture.Options{}), masks: masks, ln: ln, served: make(chan struct{}),
+		url: "http://" + ln.Addr().String(), recorder: recorder, masks: masks, ln: ln, served: make(chan struct{}),
 	}, nil
 }
 

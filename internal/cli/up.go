@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -16,6 +17,7 @@ import (
 
 	"github.com/relaytunnel/relay/client"
 	"github.com/relaytunnel/relay/client/forward"
+	"github.com/relaytunnel/relay/internal/capture"
 )
 
 // upCommand serves what a project file says.
@@ -137,57 +139,105 @@ func runUp(c *urfave.Context, e *env, p *project) error {
 	return runAgent(c, e, cred, client.Spec{Hint: "up:" + path}, tunnels)
 }
 
-// runAgent serves tunnels until the context ends or the server refuses. who is what
-// the agent is known by when it starts again.
+// runAgent serves tunnels until the context ends, the user leaves or the server refuses.
+// who is what the agent is known by when it starts again.
 func runAgent(c *urfave.Context, e *env, cred credential, who client.Spec, tunnels []tunnel) error {
-	inspect, err := inspectionOf(c, slices.ContainsFunc(tunnels, func(t tunnel) bool { return t.inspect }))
+	onScreen := e.wantsScreen(c)
+	recorder, masks, err := recordingOf(c, slices.ContainsFunc(tunnels, func(t tunnel) bool { return t.inspect }), onScreen)
+	if err != nil {
+		return err
+	}
+	inspect, err := inspectionOf(c, recorder, masks)
 	if err != nil {
 		return err
 	}
 	defer inspect.close()
-	p := newPrinter(e.out, c.Bool("json"))
-	defer p.close()
 	id, err := openIdentity(cred.server, cred.token, who)
 	if err != nil {
 		return err
 	}
 	defer id.close()
-	hostname, _ := os.Hostname()
-	log := e.logger(c.Bool("verbose"))
-	told := announcer{tell: p.event}
-	agent := client.New(client.Options{
-		Server: cred.server, Token: cred.token, Agent: id.Agent, Resume: id.Resume, SaveResume: id.save,
-		Software: software(), Hostname: hostname, TLS: cred.tls, OnEvent: told.event, Log: log,
-	})
-	told.probe = agent.Probe
-	defer told.close()
-	var (
-		listeners []*client.Listener
-		forwards  []*forward.Forwarder
-	)
-	for _, t := range tunnels {
-		ln := agent.Listen(t.spec)
-		p.serves(ln, t.forward.Addr)
-		o := t.forward
-		o.Log = log
-		if t.inspect {
-			o.OnExchange = p.exchange
-			if inspect != nil {
-				o.Recorder = inspect.recorder
-			}
-		}
-		f := forward.New(o)
-		defer f.Close()
-		listeners, forwards = append(listeners, ln), append(forwards, f)
+	a := &agentRun{env: e, cred: cred, id: id, tunnels: tunnels, recorder: recorder, masks: masks, inspect: inspect, verbose: c.Bool("verbose")}
+	if onScreen {
+		return a.onScreen(c.Context)
 	}
-	if inspect != nil {
-		if err := inspect.start(forwards, log); err != nil {
+	return a.inLines(c.Context, c.Bool("json"))
+}
+
+// agentRun is one run of an agent.
+type agentRun struct {
+	env      *env
+	cred     credential
+	id       *agentIdentity
+	tunnels  []tunnel
+	recorder *capture.Recorder // nil when nothing is kept
+	masks    *capture.Masks
+	inspect  *inspection // nil when there is no page
+	verbose  bool
+}
+
+// inLines tells what happens in lines.
+func (a *agentRun) inLines(ctx context.Context, asJSON bool) error {
+	p := newPrinter(a.env.out, asJSON)
+	defer p.close()
+	told := announcer{tell: p.event}
+	w := a.wire(a.env.logger(a.verbose), told.event)
+	told.probe = w.agent.Probe
+	defer told.close()
+	for i, ln := range w.listeners {
+		p.serves(ln, a.tunnels[i].forward.Addr)
+	}
+	w.forward(p.exchange)
+	defer w.close()
+	if a.inspect != nil {
+		if err := a.inspect.start(w.forwards, w.log); err != nil {
 			return err
 		}
-		defer inspect.close() // before the forwards, which it uses
-		p.inspecting(inspect.url)
+		defer a.inspect.close() // before the forwards, which it uses
+		p.inspecting(a.inspect.url)
 	}
-	return serve(c.Context, agent, listeners, forwards)
+	return serve(ctx, w.agent, w.listeners, w.forwards)
+}
+
+// wiring is an agent with its listeners and what they lead to.
+type wiring struct {
+	run       *agentRun
+	log       *slog.Logger
+	agent     *client.Client
+	listeners []*client.Listener
+	forwards  []*forward.Forwarder
+}
+
+// wire makes the agent and its listeners; forward is to be called next.
+func (a *agentRun) wire(log *slog.Logger, onEvent func(client.Event)) *wiring {
+	hostname, _ := os.Hostname()
+	w := &wiring{run: a, log: log, agent: client.New(client.Options{
+		Server: a.cred.server, Token: a.cred.token, Agent: a.id.Agent, Resume: a.id.Resume, SaveResume: a.id.save,
+		Software: software(), Hostname: hostname, TLS: a.cred.tls, OnEvent: onEvent, Log: log,
+	})}
+	for _, t := range a.tunnels {
+		w.listeners = append(w.listeners, w.agent.Listen(t.spec))
+	}
+	return w
+}
+
+// forward makes what leads to the apps. onExchange is told of each request; nil tells
+// nobody.
+func (w *wiring) forward(onExchange func(forward.Exchange)) {
+	for _, t := range w.run.tunnels {
+		o := t.forward
+		o.Log = w.log
+		if t.inspect {
+			o.OnExchange, o.Recorder = onExchange, w.run.recorder
+		}
+		w.forwards = append(w.forwards, forward.New(o))
+	}
+}
+
+func (w *wiring) close() {
+	for _, f := range w.forwards {
+		f.Close()
+	}
 }
 
 // serve runs an agent, each listener with its forwarder, until ctx ends or the server
