@@ -27,6 +27,9 @@ const (
 // the bytes themselves stay as they are.
 func pretty(b *capture.Body) (lines []string, note string) {
 	data, whole, ok := b.Decode(maxShown)
+	if len(data) > maxShown { // it was not encoded
+		data, whole = data[:maxShown], false
+	}
 	kind, _, _ := mime.ParseMediaType(b.Type)
 	switch {
 	case !ok:

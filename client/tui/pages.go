@@ -5,8 +5,11 @@ import (
 	"strings"
 
 	"charm.land/lipgloss/v2"
+
+	"github.com/relaytunnel/relay/internal/capture"
 )
 
+// styleOf is short for a style of the library.
 type styleOf = lipgloss.Style
 
 // help tells all keys, and how to filter.
@@ -66,7 +69,7 @@ func (m *model) help(w int) []string {
 	})
 	if m.o.Recorder != nil {
 		lines = append(lines, "")
-		for _, l := range wrapWords("Secrets are shown as dots. The newest "+fmt.Sprint(1000)+" requests are kept, in memory only.", w) {
+		for _, l := range wrapWords(fmt.Sprintf("Secrets are shown as dots. The newest %d requests are kept, in memory only.", capture.DefaultMaxExchanges), w) {
 			lines = append(lines, m.st.dim.Render(l))
 		}
 	}
@@ -94,12 +97,14 @@ func (m *model) qr(w, room int) []string {
 	if u == "" {
 		return m.hint(w, room, "QR code", "There is no URL yet.")
 	}
-	lines := []string{m.rule("QR code of "+u, "", w)}
-	code := qrCode(u)
-	if len(code)+1 > room || width(code[0]) > w {
-		return m.hint(w, room, "QR code", fmt.Sprintf("The code wants a window of at least %d columns and %d rows; this one has %d and %d.",
-			width(code[0])+2*margin, len(code), m.width, m.height), "", u)
+	code := qrCode(u, w, room-1)
+	if code == nil {
+		least := qrCode(u, 1000, 1000)
+		rows := (len(least)*2 - 2*4 + 2*1 + 1) / 2 // without most of the white around it
+		return m.hint(w, room, "QR code", fmt.Sprintf("The code wants about %d columns and %d rows; this window has %d and %d.",
+			width(least[0])-6+margin, rows, m.width, m.height), "", u)
 	}
+	lines := []string{m.rule("QR code of "+u, "", w)}
 	for _, l := range code {
 		lines = append(lines, m.st.dark.Render(l))
 	}
@@ -110,25 +115,18 @@ func (m *model) qr(w, room int) []string {
 // not at all.
 func (m *model) qrAlone() []string {
 	u := m.url()
-	if u == "" {
-		return nil
-	}
-	code := qrCode(u)
 	w := max(m.width-2*margin, 10)
-	if len(code)+1 <= m.height-len(m.header(w))-len(m.footer(w)) || len(code) > m.height || width(code[0]) > m.width {
+	if u == "" || qrCode(u, w, m.height-len(m.header(w))-len(m.footer(w))-1) != nil {
 		return nil
 	}
-	lines := make([]string, 0, len(code)+1)
-	for _, l := range code {
-		lines = append(lines, spaces(margin)+m.st.dark.Render(l))
-	}
-	beside := []string{"", shorten(u, m.width-width(code[0])-3*margin), "", "esc back", "ctrl+c quit"}
-	if m.width-width(code[0])-3*margin >= 16 {
-		for i, l := range beside {
-			if i < len(lines) {
-				lines[i] += "  " + m.st.dim.Render(l)
-			}
+	var lines []string
+	for i, l := range qrCode(u, w, m.height) {
+		l = spaces(margin) + m.st.dark.Render(l)
+		rest := m.width - width(l) - 3
+		if about := []string{"", shorten(u, rest), "", "esc back", "ctrl+c quit"}; i < len(about) && rest >= 12 {
+			l += "  " + m.st.dim.Render(about[i])
 		}
+		lines = append(lines, l)
 	}
 	return lines
 }

@@ -120,6 +120,14 @@ func duration(d time.Duration) string {
 	return strings.TrimSuffix(d.Round(time.Second).String(), "0s")
 }
 
+// roundly is a duration that does not change with every look at it.
+func roundly(d time.Duration) string {
+	if d < time.Millisecond {
+		return "<1ms"
+	}
+	return duration(d)
+}
+
 func size(n int64) string {
 	switch {
 	case n < 1000:

@@ -44,6 +44,9 @@ func (m *model) View() tea.View {
 		if l != "" {
 			lines[i] = spaces(margin) + l
 		}
+		if width(lines[i]) > m.width { // columns have a least width
+			lines[i] = m.st.plain.MaxWidth(m.width).Render(lines[i])
+		}
 	}
 	v.SetContent(strings.Join(lines, "\n"))
 	if m.typing {
@@ -62,15 +65,13 @@ func (m *model) header(w int) []string {
 	state, style := m.state()
 	state = shorten(state, w-len(name)-2)
 	lines := []string{m.st.bold.Render(name) + spaces(w-len(name)-width(state)) + style.Render(state)}
-	few := 1
-	if len(m.tunnels) > 1 {
-		few = min(max(m.height/4, 2), len(m.tunnels))
-	}
+	few := min(max(m.height/4, 2), len(m.tunnels))
 	from := min(max(m.at-few/2, 0), len(m.tunnels)-few)
 	for i := from; i < from+few; i++ {
 		lines = append(lines, m.tunnelLine(i, w))
 		if t := m.tunnels[i]; t.why != "" {
-			for _, l := range wrap("The URL does not answer from here: "+printable(t.why), w) {
+			says := wrapWords("The URL does not answer from here: "+printable(t.why), w)
+			for _, l := range says[:min(len(says), 2)] {
 				lines = append(lines, m.st.warn.Render(l))
 			}
 		}
@@ -103,7 +104,7 @@ func (m *model) state() (string, styleOf) {
 		}
 	}
 	if m.trip > 0 {
-		return "● online  " + duration(m.trip), m.st.good
+		return "● online  " + roundly(m.trip), m.st.good
 	}
 	return "● online", m.st.good
 }
@@ -247,7 +248,8 @@ func (m *model) row(x *capture.Exchange, w int) string {
 	}
 	target := x.Request.Target
 	if len(m.tunnels) > 1 {
-		target = x.Request.Host + target
+		name, _, _ := strings.Cut(x.Request.Host, ".")
+		target = name + target
 	}
 	if x.Replay {
 		target = "↻ " + target
@@ -323,7 +325,9 @@ func (m *model) keys() [][2]string {
 	switch m.page {
 	case pageDetail:
 		return [][2]string{quit, {"esc", "list"}, {"r", "replay"}, {"j/k", "scroll"}, {"←/→", "others"}, help}
-	case pageQR, pageHelp, pageNotes:
+	case pageQR:
+		return [][2]string{quit, {"esc", "back"}, {"c", "copy URL"}, {"o", "open"}}
+	case pageHelp, pageNotes:
 		return [][2]string{quit, {"esc", "back"}, {"j/k", "scroll"}}
 	}
 	keys := [][2]string{quit, {"q", "QR code"}}
