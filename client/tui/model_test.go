@@ -13,15 +13,12 @@ import (
 	"time"
 
 	tea "charm.land/bubbletea/v2"
-	"go.uber.org/goleak"
 
 	"github.com/relaytunnel/relay/client"
 	"github.com/relaytunnel/relay/internal/capture"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
-
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // noon is when all tests take place.
 var noon = time.Date(2026, 1, 31, 12, 0, 0, 0, time.Local)

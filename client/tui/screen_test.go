@@ -1,6 +1,6 @@
 //go:build unix
 
-package tui_test
+package tui
 
 import (
 	"bytes"
@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"os/exec"
 	"reflect"
 	"strings"
 	"sync"
@@ -18,10 +19,10 @@ import (
 	"time"
 
 	"github.com/creack/pty"
+	"go.uber.org/goleak"
 	"golang.org/x/term"
 
 	"github.com/relaytunnel/relay/client"
-	"github.com/relaytunnel/relay/client/tui"
 	"github.com/relaytunnel/relay/internal/capture"
 )
 
@@ -122,10 +123,10 @@ func (x *terminal) sane() {
 }
 
 // show runs a screen on the terminal; the function ends it and returns how that was.
-func (x *terminal) show(s *tui.Screen) (stop func(), ended func() (tui.End, error)) {
+func (x *terminal) show(s *Screen) (stop func(), ended func() (End, error)) {
 	ctx, cancel := context.WithCancel(x.t.Context())
 	var (
-		end  tui.End
+		end  End
 		err  error
 		over = make(chan struct{})
 	)
@@ -133,7 +134,7 @@ func (x *terminal) show(s *tui.Screen) (stop func(), ended func() (tui.End, erro
 		defer close(over)
 		end, err = s.Run(ctx)
 	}()
-	wait := func() (tui.End, error) {
+	wait := func() (End, error) {
 		x.t.Helper()
 		select {
 		case <-over:
@@ -146,13 +147,13 @@ func (x *terminal) show(s *tui.Screen) (stop func(), ended func() (tui.End, erro
 	return cancel, wait
 }
 
-func (x *terminal) options() tui.Options {
-	return tui.Options{In: x.tty, Out: x.tty, Environ: []string{"TERM=xterm-256color"}, Recorder: capture.New(capture.Options{})}
+func (x *terminal) options() Options {
+	return Options{In: x.tty, Out: x.tty, Environ: []string{"TERM=xterm-256color"}, Recorder: capture.New(capture.Options{})}
 }
 
 // online is a screen of an agent that is connected.
-func online(o tui.Options) *tui.Screen {
-	s := tui.New(o)
+func online(o Options) *Screen {
+	s := New(o)
 	ln := client.New(client.Options{}).Listen(client.Spec{})
 	s.Serves(ln, "localhost:3000")
 	on := client.Online{Name: "alice", URL: "http://alice.localhost:8080", Listener: ln}
@@ -175,11 +176,11 @@ func passes(t *testing.T, r *capture.Recorder, path string) {
 func TestTheTerminalIsAsBefore(t *testing.T) {
 	for name, tt := range map[string]struct {
 		end  func(x *terminal, stop func())
-		want tui.End
+		want End
 	}{
-		"context": {func(_ *terminal, stop func()) { stop() }, tui.Over},
-		"ctrl-c":  {func(x *terminal, _ func()) { _, _ = x.far.WriteString("\x03") }, tui.Interrupted},
-		"ctrl-d":  {func(x *terminal, _ func()) { _, _ = x.far.WriteString("\x04") }, tui.Left},
+		"context": {func(_ *terminal, stop func()) { stop() }, Over},
+		"ctrl-c":  {func(x *terminal, _ func()) { _, _ = x.far.WriteString("\x03") }, Interrupted},
+		"ctrl-d":  {func(x *terminal, _ func()) { _, _ = x.far.WriteString("\x04") }, Left},
 	} {
 		t.Run(name, func(t *testing.T) {
 			x := newTerminal(t)
@@ -201,59 +202,71 @@ func TestTheTerminalIsAsBefore(t *testing.T) {
 	}
 }
 
+// A panic ends the process, so it is another one's: panics is what that does.
 func TestAPanicLeavesTheTerminalAsBefore(t *testing.T) {
-	stderr := os.Stderr // the library tells of a panic there
-	null, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	os.Stderr = null
-	defer func() {
-		os.Stderr = stderr
-		_ = null.Close()
-	}()
-	for name, tt := range map[string]struct {
-		keys   string
-		change func(*tui.Options)
-	}{
-		"in a command": {"r", func(o *tui.Options) {
-			o.Replay = func(context.Context, *capture.Exchange) (string, error) { panic("a bug") }
-		}},
-		"in the model": {"/a", func(o *tui.Options) {
-			first := true
-			o.Now = func() time.Time {
-				if !first {
-					panic("a bug")
-				}
-				first = false
-				return time.Now()
-			}
-		}},
-	} {
-		t.Run(name, func(t *testing.T) {
+	for _, where := range []string{"command", "model"} {
+		t.Run(where, func(t *testing.T) {
 			x := newTerminal(t)
-			o := x.options()
-			tt.change(&o)
-			passes(t, o.Recorder, "/here")
-			_, ended := x.show(online(o))
+			var stderr bytes.Buffer
+			cmd := exec.Command(os.Args[0])
+			cmd.Env = append(os.Environ(), panicIn+"="+where, "TERM=xterm-256color")
+			cmd.Stdin, cmd.Stdout, cmd.Stderr = x.tty, x.tty, &stderr
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
 			x.until("/here")
-			_, _ = x.far.WriteString(tt.keys)
-			if _, err := ended(); err == nil || !strings.Contains(err.Error(), "--log") {
-				t.Errorf("it ended with %v", err)
+			_, _ = x.far.WriteString(map[string]string{"command": "r", "model": "/a"}[where])
+			err := cmd.Wait()
+			if code := cmd.ProcessState.ExitCode(); code != 7 || !strings.Contains(stderr.String(), "a bug on purpose") {
+				t.Errorf("it ended with %v and said %q", err, stderr.String())
 			}
 			x.sane()
 		})
 	}
 }
 
+// panicIn is the variable that makes the test binary show a screen that panics.
+const panicIn = "RELAY_TUI_PANIC_IN"
+
+// panics shows a screen that panics after a key, and returns the exit code.
+func panics(where string) int {
+	o := Options{In: os.Stdin, Out: os.Stdout, Recorder: capture.New(capture.Options{})}
+	switch where {
+	case "command":
+		o.Replay = func(context.Context, *capture.Exchange) (string, error) { panic("a bug on purpose") }
+	case "model":
+		first := true
+		o.Now = func() time.Time {
+			if !first {
+				panic("a bug on purpose")
+			}
+			first = false
+			return time.Now()
+		}
+	}
+	tap := o.Recorder.Begin(httptest.NewRequest(http.MethodGet, "/here", http.NoBody), "localhost:3000", "")
+	tap.End(nil)
+	if _, err := online(o).Run(context.Background()); err == nil || !strings.Contains(err.Error(), "--log") {
+		return 1
+	}
+	return 7
+}
+
+func TestMain(m *testing.M) {
+	if where := os.Getenv(panicIn); where != "" {
+		os.Exit(panics(where))
+	}
+	goleak.VerifyTestMain(m)
+}
+
 func TestNothingIsWrittenBeforeTheAgentIsConnected(t *testing.T) {
 	x := newTerminal(t)
-	s := tui.New(x.options())
+	s := New(x.options())
 	s.Note("a note")
 	s.Event(client.Offline{Reason: "not there"})
 	stop, ended := x.show(s)
 	stop()
-	if end, err := ended(); end != tui.Over || err != nil {
+	if end, err := ended(); end != Over || err != nil {
 		t.Errorf("it ended with %v, %v", end, err)
 	}
 	if all, _ := x.written(); all != "" || s.Last() != nil {
@@ -327,7 +340,7 @@ func TestTheEndWaitsForCommands(t *testing.T) {
 	_, _ = x.far.WriteString("r")
 	<-began
 	_, _ = x.far.WriteString("\x03")
-	if end, err := ended(); end != tui.Interrupted || err != nil || !over {
+	if end, err := ended(); end != Interrupted || err != nil || !over {
 		t.Errorf("it ended with %v, %v; the replay was over: %v", end, err, over)
 	}
 	x.sane()
