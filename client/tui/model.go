@@ -81,7 +81,7 @@ func newModel(o Options) *model {
 	m.filter.KeyMap.Paste.SetEnabled(false) // terminals paste by themselves
 	st := m.filter.Styles()
 	st.Focused, st.Blurred = textinput.StyleState{}, textinput.StyleState{}
-	st.Cursor.Blink = false
+	st.Cursor.Blink, st.Cursor.Color = false, nil // the terminal's own
 	m.filter.SetStyles(st)
 	return m
 }
