@@ -20,7 +20,7 @@ func openBrowser(ctx context.Context, url string) error {
 	default:
 		command = []string{"xdg-open", url}
 	}
-	err := exec.CommandContext(ctx, command[0], command[1:]...).Run() //nolint:gosec // the URL is the tunnel's or the inspector's
+	err := exec.CommandContext(ctx, command[0], command[1:]...).Run()
 	if errors.Is(err, exec.ErrNotFound) {
 		return fmt.Errorf("there is no %s here", command[0])
 	}

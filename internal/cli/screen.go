@@ -124,12 +124,12 @@ func (a *agentRun) farewell(screen *tui.Screen, notes *notebook, end tui.End, ca
 	if last == nil {
 		return
 	}
-	switch {
-	case end == tui.Interrupted:
+	switch end {
+	case tui.Interrupted:
 		last = append(last, "ended by Ctrl-C")
-	case end == tui.Left:
+	case tui.Left:
 		last = append(last, "ended by Ctrl-D")
-	default:
+	case tui.Over:
 		if i, ok := cause.(Interrupted); ok { //nolint:errorlint // the very value
 			last = append(last, "ended by the signal "+i.Signal.String())
 		}
