@@ -8,7 +8,7 @@ GOFUMPT   = go tool -modfile=tools/gofumpt.mod gofumpt
 RACE      = CGO_ENABLED=1 GORACE=atexit_sleep_ms=0
 GOLANGCI  = go tool -modfile=tools/golangci-lint.mod golangci-lint
 
-.PHONY: build test race lint fmt fuzz bench bench-smoke demo dist clean
+.PHONY: build ui test race lint fmt fuzz bench bench-smoke demo dist clean
 
 build: ## the relay command, with its version in it
 	$(BUILD) -o relay .
@@ -16,18 +16,23 @@ build: ## the relay command, with its version in it
 test: ## all tests; first installs the programs that some of them drive
 	tools/needs.sh git:git curl:curl wrk:wrk h2load:nghttp2-client python3:python3 \
 		dig:bind9-dnsutils kdig:knot-dnsutils ip:iproute2 openssl:openssl dnsmasq:dnsmasq-base strace:strace \
-		node:nodejs npm:npm tmux:tmux /usr/lib/python3/dist-packages/flask/__init__.py:python3-flask
+		node:nodejs npm:npm tmux:tmux chromium:chromium /usr/lib/python3/dist-packages/flask/__init__.py:python3-flask
 	go test -timeout 10m ./...
 
 race: ## all tests under the race detector, which needs a C compiler; of the conformance suite, the program that it judges
 	$(RACE) go test -race -timeout 15m $$(go list ./... | grep -v /internal/conformance$$)
 	$(RACE) RELAY_RACE=1 go test -short -timeout 15m ./internal/conformance
 
-lint: ## formatting, vet, linters, known vulnerabilities (VULNDB=folder or URL)
+lint: ## formatting, vet, linters, the inspector's page, known vulnerabilities (VULNDB=folder or URL)
 	tools/formatted.sh $(GOFUMPT) -l .
 	go vet ./...
 	$(GOLANGCI) run
+	tools/needs.sh node:nodejs npm:npm
+	tools/ui.sh --check
 	tools/vulncheck.sh
+
+ui: ## the inspector's page, from internal/inspector/ui; its sources and what they give are committed together
+	tools/ui.sh
 
 fmt: ## formats as lint wants it
 	$(GOFUMPT) -w .

@@ -42,8 +42,9 @@ var rooms = map[string][]string{
 	"internal/capture":   {},
 	"internal/inspector": {"internal/capture"},
 	"internal/trigger":   {"internal/signature"},
+	"internal/npmtest":   {}, // only tests import it
 
-	"internal/signature/judge": {"internal/signature"}, // only tests import it
+	"internal/signature/judge": {"internal/signature", "internal/npmtest"}, // only tests import it
 
 	"server/store":    {},
 	"server/registry": {"internal/http1"},

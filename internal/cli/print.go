@@ -21,7 +21,8 @@ import (
 type printer struct {
 	asJSON  bool
 	serving map[*client.Listener]string // its target; set before anything is told
-	inspect string                      // the inspector's URL; only run's goroutine uses it
+	inspect string                      // the inspector's URL; only run's goroutine uses it, as the next
+	shown   bool                        // it was written
 	lines   chan any
 	dropped atomic.Int64
 	done    sync.WaitGroup
@@ -125,9 +126,7 @@ func (p *printer) event(ev client.Event) {
 func (p *printer) write(w io.Writer, line any) {
 	if url, ok := line.(inspectorURL); ok {
 		p.inspect = string(url)
-		if p.asJSON {
-			return // it comes with "online"
-		}
+		return // it comes with the first URL
 	}
 	if p.asJSON {
 		p.writeJSON(w, line)
@@ -136,12 +135,10 @@ func (p *printer) write(w io.Writer, line any) {
 	now := time.Now().Format("15:04:05")
 	switch l := line.(type) {
 	case client.Online:
-		_, _ = fmt.Fprintf(w, "%s  online   %s -> %s\n", now, l.URL, p.serving[l.Listener])
+		p.writeOnline(w, now, l)
 	case unreachable:
-		_, _ = fmt.Fprintf(w, "%s  online   %s -> %s\n", now, l.URL, p.serving[l.Listener])
+		p.writeOnline(w, now, l.Online)
 		_, _ = fmt.Fprintf(w, "%s  warning  the URL does not answer from here: %s\n", now, printable(l.why))
-	case inspectorURL:
-		_, _ = fmt.Fprintf(w, "%s  inspect  %s\n", now, string(l))
 	case client.Offline:
 		_, _ = fmt.Fprintf(w, "%s  offline  %s; trying again %s\n", now, printable(l.Reason), in(l.RetryIn))
 	case client.Draining:
@@ -162,6 +159,14 @@ func (p *printer) write(w io.Writer, line any) {
 		_, _ = fmt.Fprintf(w, "%s  %-7s %s  %s  %s  %s%s\n", l.Time.Format("15:04:05"), printable(l.Method), printable(target), status, duration(l.Duration), size(l.Bytes), note)
 	case droppedEvent:
 		_, _ = fmt.Fprintf(w, "%s  … %d more requests, too fast to list\n", now, l.Count)
+	}
+}
+
+func (p *printer) writeOnline(w io.Writer, now string, l client.Online) {
+	_, _ = fmt.Fprintf(w, "%s  online   %s -> %s\n", now, l.URL, p.serving[l.Listener])
+	if p.inspect != "" && !p.shown {
+		p.shown = true
+		_, _ = fmt.Fprintf(w, "%s  inspect  %s\n", now, p.inspect)
 	}
 }
 

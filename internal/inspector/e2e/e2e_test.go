@@ -24,6 +24,7 @@ import (
 
 	"github.com/relaytunnel/relay/internal/capture"
 	"github.com/relaytunnel/relay/internal/inspector"
+	"github.com/relaytunnel/relay/internal/npmtest"
 )
 
 // patience bounds everything that is waited for.
@@ -35,10 +36,6 @@ func TestPage(t *testing.T) {
 	if testing.Short() {
 		t.Skip("drives a browser")
 	}
-	node, err := exec.LookPath("node")
-	if err != nil {
-		t.Skip("node is not here")
-	}
 	chromium, err := exec.LookPath("chromium")
 	if err != nil {
 		t.Skip("chromium is not here")
@@ -47,9 +44,7 @@ func TestPage(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := os.Stat(filepath.Join(modules, "playwright-core")); err != nil {
-		t.Skip("playwright-core is not here: run npm ci in internal/inspector/ui")
-	}
+	npmtest.Install(t, filepath.Dir(modules))
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 
@@ -68,7 +63,7 @@ func TestPage(t *testing.T) {
 	if shots == "" {
 		shots = filepath.Join(dir, "shots")
 	}
-	script := exec.CommandContext(ctx, node, "page.mjs")
+	script := exec.CommandContext(ctx, "node", "page.mjs")
 	script.Env = append(os.Environ(), "CHROMIUM="+chromium, "MODULES="+modules, "PROFILE="+filepath.Join(dir, "profile"), "SHOTS="+shots,
 		"INSPECTOR="+online["inspector"], "PUBLIC="+online["url"], "ROWS="+manyRows(t))
 	out, err := script.CombinedOutput()

@@ -5,7 +5,6 @@ package judge
 
 import (
 	"bufio"
-	"bytes"
 	"encoding/json"
 	"errors"
 	"io"
@@ -16,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/relaytunnel/relay/internal/npmtest"
 	"github.com/relaytunnel/relay/internal/signature"
 )
 
@@ -52,13 +52,8 @@ func New(t *testing.T) *Judge {
 	if testing.Short() {
 		t.Skip("the vendors' libraries are not asked in short tests")
 	}
-	for _, program := range []string{"node", "npm"} {
-		if _, err := exec.LookPath(program); err != nil {
-			t.Skipf("%s is not installed, so vendors' libraries cannot judge the signatures", program)
-		}
-	}
 	dir := Dir(t)
-	install(t, dir)
+	npmtest.Install(t, dir)
 	cmd := exec.CommandContext(t.Context(), "node", "judges.mjs")
 	cmd.Dir = dir
 	cmd.Stderr = t.Output()
@@ -98,40 +93,6 @@ func Dir(t *testing.T) string {
 			t.Fatal("internal/signature/judge is in no folder above this test")
 		}
 		at = filepath.Dir(at)
-	}
-}
-
-// install runs npm ci, unless what is there is of this lock file already. Tests of
-// several packages may come at once, so one installs and the others wait for it.
-func install(t *testing.T, dir string) {
-	t.Helper()
-	lock, err := os.ReadFile(filepath.Join(dir, "package-lock.json"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	stamp := filepath.Join(dir, "node_modules", ".installed-from")
-	installed := func() bool {
-		was, err := os.ReadFile(stamp)
-		return err == nil && bytes.Equal(was, lock)
-	}
-	if installed() {
-		return
-	}
-	unlock, err := lockFolder(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer unlock()
-	if installed() {
-		return
-	}
-	cmd := exec.CommandContext(t.Context(), "npm", "ci")
-	cmd.Dir = dir
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Skipf("npm ci could not install the vendors' libraries (is there a network?): %v\n%s", err, out)
-	}
-	if err := os.WriteFile(stamp, lock, 0o600); err != nil {
-		t.Fatal(err)
 	}
 }
 
