@@ -243,7 +243,7 @@ type call struct {
 	hostport string // canonical, with the port that the visitor named
 	target   string // origin form, byte for byte
 	client   netip.Addr
-	proto    string      // http or https, as the visitor used it
+	proto    string       // http or https, as the visitor used it
 	upload   *visitorBody // a body that arrives while it is passed on
 	stalled  atomic.Bool  // the visitor did not get on with its body
 }
