@@ -60,12 +60,12 @@ func lower(c byte) byte {
 
 // containsFold finds want, which is folded, in b.
 func containsFold(b, want []byte) bool {
-	first := string(want[:1]) // as a set of bytes
+	first := string(want[:1]) // as a set of characters
 	if c := want[0]; 'a' <= c && c <= 'z' {
 		first += string(c - 'a' + 'A')
 	}
 	for len(b) >= len(want) {
-		i := -1
+		var i int
 		if len(first) == 2 {
 			i = bytes.IndexAny(b, first)
 		} else {

@@ -30,6 +30,11 @@ const (
 	replayWithin = 30 * time.Second
 )
 
+// badEdit is a sentence that says what is wrong with an edit, to people.
+type badEdit string
+
+func (e badEdit) Error() string { return string(e) }
+
 // replayed is the answer to a replay.
 type replayed struct {
 	ID    string `json:"id"`
@@ -84,10 +89,10 @@ func (e *edit) apply(x *capture.Exchange) (capture.Again, error) {
 		a.Target = *e.Path
 	}
 	if !isToken(a.Method) || a.Method == http.MethodConnect {
-		return a, errors.New("That is not a method that can be sent.") //nolint:revive,staticcheck // for people
+		return a, badEdit("That is not a method that can be sent.")
 	}
 	if !isTarget(a.Target) {
-		return a, errors.New("A path begins with / and has no spaces: write %20 for one.") //nolint:revive,staticcheck // for people
+		return a, badEdit("A path begins with / and has no spaces: write %20 for one.")
 	}
 	var err error
 	if a.Header, err = e.header(x); err != nil {
@@ -98,12 +103,12 @@ func (e *edit) apply(x *capture.Exchange) (capture.Again, error) {
 		a.Body = []byte(*e.Body)
 	case e.Base64 != nil:
 		if a.Body, err = base64.StdEncoding.DecodeString(*e.Base64); err != nil {
-			return a, errors.New("body_base64 is not base64.") //nolint:revive,staticcheck // for people
+			return a, badEdit("body_base64 is not base64.")
 		}
 	case x.State == capture.Live && x.Request.Header.Get("Upgrade") == "" && x.Response == nil:
-		return a, errors.New("This request is still coming in: wait for its end.") //nolint:revive,staticcheck // for people
+		return a, badEdit("This request is still coming in: wait for its end.")
 	case x.Request.Body.Truncated && x.Request.Header.Get("Upgrade") == "":
-		return a, errors.New("Only the beginning of its body was kept, so it cannot be sent again as it was. Edit it to send another body.") //nolint:revive,staticcheck // for people
+		return a, badEdit("Only the beginning of its body was kept, so it cannot be sent again as it was. Edit it to send another body.")
 	default:
 		a.Body = x.Request.Body.Kept
 		return a, nil
@@ -126,7 +131,7 @@ func (e *edit) header(x *capture.Exchange) (http.Header, error) {
 		for _, f := range *e.Headers {
 			name := http.CanonicalHeaderKey(f.Name)
 			if !isToken(name) || strings.ContainsAny(f.Value, "\r\n\x00") {
-				return nil, errors.New("A header field has a name that cannot be, or a line break in its value: " + f.Name) //nolint:revive,staticcheck // for people
+				return nil, badEdit("A header field has a name that cannot be, or a line break in its value: " + f.Name)
 			}
 			value := strings.TrimSpace(f.Value)
 			if value == capture.Mask {

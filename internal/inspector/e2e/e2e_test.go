@@ -55,8 +55,8 @@ func TestPage(t *testing.T) {
 	if out, err := exec.CommandContext(ctx, "go", "build", "-o", relay, "../../..").CombinedOutput(); err != nil {
 		t.Fatalf("build: %v\n%s", err, out)
 	}
-	ready := start(t, ctx, dir, "ready", relay, "server", "--dev", "--http-addr", "127.0.0.1:0", "--user", "alice", "--data", dir+"/data", "--json")
-	online := start(t, ctx, dir, "online", relay, "http", app.Listener.Addr().String(), "--server", ready["url"], "--token", ready["token"],
+	ready := start(ctx, t, dir, "ready", relay, "server", "--dev", "--http-addr", "127.0.0.1:0", "--user", "alice", "--data", dir+"/data", "--json")
+	online := start(ctx, t, dir, "online", relay, "http", app.Listener.Addr().String(), "--server", ready["url"], "--token", ready["token"],
 		"--inspect-addr", "127.0.0.1:0", "--mask", ".card.number", "--json")
 
 	shots := os.Getenv("RELAY_SHOTS")
@@ -75,7 +75,7 @@ func TestPage(t *testing.T) {
 
 // start runs relay with --json until the test ends, and returns the strings of the
 // event that is waited for.
-func start(t *testing.T, ctx context.Context, dir, event, relay string, args ...string) map[string]string {
+func start(ctx context.Context, t *testing.T, dir, event, relay string, args ...string) map[string]string {
 	t.Helper()
 	cmd := exec.CommandContext(ctx, relay, args...)
 	cmd.Env = []string{"HOME=" + dir, "PATH=" + os.Getenv("PATH")}
@@ -102,7 +102,7 @@ func start(t *testing.T, ctx context.Context, dir, event, relay string, args ...
 		}
 		go func() {
 			defer close(read)
-			for lines.Scan() { //nolint:revive // what comes is of no interest
+			for lines.Scan() {
 			}
 		}()
 		got := map[string]string{}
