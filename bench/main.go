@@ -2,8 +2,8 @@
 //
 // It starts every system as processes of its own on loopback: the app, one and
 // two plain reverse proxies (go-1hop, go-2hop), nginx and ssh -R where they are
-// installed, and relay twice, with the agent's inspector (relay) and without
-// (relay-splice). CPU is charged from /proc to the processes of the system under
+// installed, and relay three times: as it is (relay), with an agent that keeps no
+// requests (relay-unkept), and with one that does not look at them (relay-splice). CPU is charged from /proc to the processes of the system under
 // test, never to the app or the load generator.
 //
 // On a busy machine only ratios mean something. So the systems take turns inside
@@ -51,7 +51,10 @@ type options struct {
 var workloads = []string{"gate", "get", "post", "down", "up", "start", "wan", "mix", "inbox", "idle"}
 
 // benchSystems are the systems of a full run; baseline is what ratios refer to.
-var benchSystems = []string{"go-1hop", baseline, "nginx-2hop", "ssh-R", "relay", "relay-splice"}
+var benchSystems = []string{"go-1hop", baseline, "nginx-2hop", "ssh-R", "relay", unkept, "relay-splice"}
+
+// unkept is relay whose agent looks at requests and keeps none.
+const unkept = "relay-unkept"
 
 const baseline = "go-2hop"
 

@@ -45,6 +45,8 @@ func (r *rig) startSystem(name string, over road) (*system, error) {
 		return r.startSSH(name)
 	case "relay":
 		return r.startRelay(name, over)
+	case unkept:
+		return r.startRelay(name, over, "--inspect-addr", "off")
 	case "relay-splice":
 		return r.startRelay(name, over, "--no-inspect")
 	}
