@@ -32,6 +32,9 @@ type Exchange struct {
 	Duration  Millis    `json:"duration_ms"`   // until the end; 0 while it is live
 	Visitor   string    `json:"visitor"`
 	Upstream  string    `json:"upstream,omitempty"`  // host:port of the app that has had it
+	Endpoint  string    `json:"endpoint,omitempty"`  // the name that it came to, where the server has recorded it
+	EventID   string    `json:"event_id,omitempty"`  // the event that an inbox made of it
+	Verified  string    `json:"verified,omitempty"`  // its signature: ok, or why not; nothing when nobody looked
 	Replay    bool      `json:"replay,omitempty"`    // it is no visitor's: somebody sent it again
 	ReplayOf  string    `json:"replay_of,omitempty"` // the id of the exchange that it repeats, if that was here
 	Error     string    `json:"error,omitempty"`     // why it did not end well, for people
@@ -219,11 +222,21 @@ type Again struct {
 	Of string // the id of the exchange that it repeats
 	// Upstream is host:port of the app that is to get it.
 	Upstream string
+	To       string // the id of a Target that is to get it instead; "" for who has had it
+	Sign     bool   // put a new signature in the place of the old one
 	Method   string
 	Target   string
 	Host     string
 	Header   http.Header
 	Body     []byte
+}
+
+// A Target is who can get a replay: an app or an endpoint of the same user.
+type Target struct {
+	ID    string `json:"id"`
+	Name  string `json:"name"`  // for people
+	Live  bool   `json:"live"`  // somebody is there to answer
+	Signs bool   `json:"signs"` // a secret is known, so that Again.Sign can be
 }
 
 // Status is that of the answer, 0 without one.

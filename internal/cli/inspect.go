@@ -122,6 +122,15 @@ func (s source) Replay(ctx context.Context, a capture.Again) (string, error) {
 	return "", fmt.Errorf("no app at %s is served any more", a.Upstream)
 }
 
+// Targets are the apps that are served.
+func (s source) Targets(context.Context) ([]capture.Target, error) {
+	var list []capture.Target
+	for _, f := range s.forwards {
+		list = append(list, capture.Target{ID: f.Addr(), Name: f.Addr(), Live: true})
+	}
+	return list, nil
+}
+
 // start serves the page. Replays go through the forwarders, which must outlive close.
 func (i *inspection) start(forwards []*forward.Forwarder, log *slog.Logger) error {
 	var targets []string

@@ -31,6 +31,9 @@ type Summary struct {
 	ResponseType string         `json:"response_type,omitempty"`
 	Replay       bool           `json:"replay,omitempty"`
 	ReplayOf     string         `json:"replay_of,omitempty"`
+	Endpoint     string         `json:"endpoint,omitempty"`
+	EventID      string         `json:"event_id,omitempty"`
+	Verified     string         `json:"verified,omitempty"`
 	Frames       int            `json:"frames,omitempty"`
 	Error        string         `json:"error,omitempty"`
 }
@@ -39,12 +42,30 @@ func summary(x *capture.Exchange) Summary {
 	s := Summary{
 		ID: x.ID, Seq: x.Seq, State: x.State, Began: x.Began, Duration: x.Duration, Method: x.Request.Method, Target: x.Request.Target,
 		Host: x.Request.Host, Visitor: x.Visitor, Status: x.Status(), RequestSize: x.Request.Body.Size, Replay: x.Replay, ReplayOf: x.ReplayOf,
-		Frames: len(x.Frames) + x.FramesDropped, Error: x.Error,
+		Endpoint: x.Endpoint, EventID: x.EventID, Verified: x.Verified, Frames: len(x.Frames) + x.FramesDropped, Error: x.Error,
 	}
 	if x.Response != nil {
 		s.ResponseSize, s.ResponseType = x.Response.Body.Size, x.Response.Body.Type
 	}
 	return s
+}
+
+// targets lists who can get a replay.
+func (h *handler) targets(w http.ResponseWriter, r *http.Request) {
+	list, err := h.Source.Targets(r.Context())
+	if err != nil {
+		h.broken(w, err)
+		return
+	}
+	if list == nil {
+		list = []capture.Target{}
+	}
+	answer(w, http.StatusOK, map[string][]capture.Target{"items": list})
+}
+
+// session tells the page where it is. An agent asks nobody to sign in.
+func (h *handler) session(w http.ResponseWriter, _ *http.Request) {
+	answer(w, http.StatusOK, map[string]string{"mode": "agent"})
 }
 
 // listing is a part of the list, the newest first.

@@ -15,7 +15,7 @@ import (
 	"github.com/relaytunnel/relay/internal/capture"
 )
 
-// A Source has the exchanges. A capture.Recorder has all of it but Replay.
+// A Source has the exchanges. A capture.Recorder has the first three.
 type Source interface {
 	// List returns what q chooses, and whether there may be more after it.
 	List(ctx context.Context, q capture.Query) (list []*capture.Exchange, more bool, err error)
@@ -26,6 +26,8 @@ type Source interface {
 	// Replay sends a request again, and returns the id of the new exchange when it is
 	// over or ctx has ended.
 	Replay(ctx context.Context, a capture.Again) (id string, err error)
+	// Targets lists who can get a replay.
+	Targets(ctx context.Context) ([]capture.Target, error)
 }
 
 // Options make a Handler.
@@ -77,6 +79,8 @@ func Handler(o Options) (http.Handler, error) {
 	mux.HandleFunc("GET /api/v1/requests/{id}/diff", h.diff)
 	mux.HandleFunc("GET /api/v1/requests/{id}/export", h.export)
 	mux.HandleFunc("POST /api/v1/requests/{id}/replay", h.replay)
+	mux.HandleFunc("GET /api/v1/targets", h.targets)
+	mux.HandleFunc("GET /api/v1/session", h.session)
 	mux.HandleFunc("/api/", func(w http.ResponseWriter, r *http.Request) {
 		problem(w, http.StatusNotFound, "not_found", "There is no "+r.Method+" "+r.URL.Path+" here.")
 	})

@@ -215,3 +215,5 @@ type readOnly struct{ *capture.Recorder }
 func (readOnly) Replay(context.Context, capture.Again) (string, error) {
 	return "", fmt.Errorf("nothing is replayed here")
 }
+
+func (readOnly) Targets(context.Context) ([]capture.Target, error) { return nil, nil }
