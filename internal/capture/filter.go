@@ -13,8 +13,28 @@ import (
 type Filter struct{ terms []term }
 
 type term struct {
-	not   bool
-	takes func(*Exchange) bool
+	not    bool
+	takes  func(*Exchange) bool
+	bodies bool      // it looks into bodies
+	since  time.Time // it takes nothing older; zero for no such limit
+}
+
+// Bodies tells whether f looks into bodies: for who would have to fetch them.
+func (f *Filter) Bodies() bool {
+	return f != nil && slices.ContainsFunc(f.terms, func(t term) bool { return t.bodies })
+}
+
+// Since is the time before which f chooses nothing; zero where it has no such limit.
+func (f *Filter) Since() (since time.Time) {
+	if f == nil {
+		return since
+	}
+	for _, t := range f.terms {
+		if !t.not && t.since.After(since) {
+			since = t.since
+		}
+	}
+	return since
 }
 
 // Match tells whether f chooses x: all its terms have to.
@@ -50,7 +70,8 @@ func (e *FilterError) Error() string {
 //	header:x-github-event=push             a field of request or answer; without = that it is there
 //	json:.action=opened                    a value in a JSON body; without = that it is there
 //	duration:>500ms size:>10kb             how long it took, how large the answer was
-//	is:live is:failed is:replay is:websocket is:truncated
+//	endpoint:hooks signature:ok            where it came to; ok, bad, none, or the reason
+//	is:live is:failed is:replay is:event is:websocket is:truncated
 //	after:10m before:2026-01-31T12:00:00Z  when: ago, or a time, or a day
 //	word "two words"                       in path, heads or the beginnings of bodies
 //	-status:2xx                            a minus in front: not so
@@ -132,6 +153,7 @@ func isSpace(c byte) bool { return c == ' ' || c == '\t' || c == '\n' || c == '\
 func known(key string) bool {
 	return slices.Contains([]string{
 		"status", "method", "path", "host", "visitor", "header", "json", "duration", "size", "is", "before", "after", "id",
+		"endpoint", "signature",
 	}, key)
 }
 
@@ -145,7 +167,7 @@ func parseTerm(w word, now time.Time) (t term, why string) {
 	}
 	switch w.key {
 	case "":
-		t.takes = contains(w.value)
+		t.takes, t.bodies = contains(w.value), true
 	case "status":
 		t.takes, why = statusTerm(w.value)
 	case "method":
@@ -156,12 +178,17 @@ func parseTerm(w word, now time.Time) (t term, why string) {
 		t.takes = glob(w.value, func(x *Exchange) string { return x.Request.Host }, true)
 	case "visitor":
 		t.takes = glob(w.value, func(x *Exchange) string { return x.Visitor }, true)
+	case "endpoint":
+		t.takes = glob(w.value, func(x *Exchange) string { return x.Endpoint }, false)
+	case "signature":
+		t.takes = signatureTerm(w.value)
 	case "id":
 		t.takes = func(x *Exchange) bool { return x.ID == w.value || x.RequestID == w.value }
 	case "header":
 		t.takes, why = headerTerm(w.value)
 	case "json":
 		t.takes, why = jsonTerm(w.value)
+		t.bodies = true
 	case "duration":
 		t.takes, why = durationTerm(w.value)
 	case "size":
@@ -169,7 +196,11 @@ func parseTerm(w word, now time.Time) (t term, why string) {
 	case "is":
 		t.takes, why = isTerm(w.value)
 	case "before", "after":
-		t.takes, why = timeTerm(w.key == "after", w.value, now)
+		var at time.Time
+		t.takes, at, why = timeTerm(w.key == "after", w.value, now)
+		if w.key == "after" {
+			t.since = at
+		}
 	}
 	return t, why
 }
@@ -188,6 +219,16 @@ func statusTerm(v string) (func(*Exchange) bool, string) {
 		return nil, "give a status like 404, a class like 5xx, or none"
 	}
 	return func(x *Exchange) bool { return x.Status() == n }, ""
+}
+
+func signatureTerm(v string) func(*Exchange) bool {
+	switch strings.ToLower(v) {
+	case "none":
+		return func(x *Exchange) bool { return x.Verified == "" }
+	case "bad":
+		return func(x *Exchange) bool { return x.Verified != "" && x.Verified != "ok" }
+	}
+	return glob(v, func(x *Exchange) string { return x.Verified }, false)
 }
 
 func headerTerm(v string) (func(*Exchange) bool, string) {
@@ -260,6 +301,8 @@ func isTerm(v string) (func(*Exchange) bool, string) {
 		return func(x *Exchange) bool { return x.State == Failed }, ""
 	case "replay":
 		return func(x *Exchange) bool { return x.Replay }, ""
+	case "event":
+		return func(x *Exchange) bool { return x.EventID != "" }, ""
 	case "websocket":
 		return func(x *Exchange) bool { return strings.EqualFold(x.Request.Header.Get("Upgrade"), "websocket") }, ""
 	case "truncated":
@@ -267,11 +310,10 @@ func isTerm(v string) (func(*Exchange) bool, string) {
 			return x.Request.Body.Truncated || x.Response != nil && x.Response.Body.Truncated
 		}, ""
 	}
-	return nil, "known are live, failed, replay, websocket and truncated"
+	return nil, "known are live, failed, replay, event, websocket and truncated"
 }
 
-func timeTerm(after bool, v string, now time.Time) (func(*Exchange) bool, string) {
-	var at time.Time
+func timeTerm(after bool, v string, now time.Time) (takes func(*Exchange) bool, at time.Time, why string) {
 	if d, err := time.ParseDuration(v); err == nil && d >= 0 {
 		at = now.Add(-d)
 	} else {
@@ -282,7 +324,7 @@ func timeTerm(after bool, v string, now time.Time) (func(*Exchange) bool, string
 			}
 		}
 		if at.IsZero() {
-			return nil, "give a time like 2026-01-31T12:00, a day, a time of today like 14:30, or how long ago, like 10m"
+			return nil, at, "give a time like 2026-01-31T12:00, a day, a time of today like 14:30, or how long ago, like 10m"
 		}
 		if at.Year() == 0 { // only a time of day
 			y, m, d := now.Date()
@@ -294,5 +336,5 @@ func timeTerm(after bool, v string, now time.Time) (func(*Exchange) bool, string
 			return !x.Began.Before(at)
 		}
 		return x.Began.Before(at)
-	}, ""
+	}, at, ""
 }

@@ -14,7 +14,22 @@ type Options struct {
 	MaxExchanges int   // default 1000
 	MaxBytes     int64 // of heads, bodies and frames together; default 256 MiB
 	BodyLimit    int   // how much of each body is kept; default 1 MiB
-	Now          func() time.Time
+	// Budget is memory that several recorders share, beside the limits of each.
+	Budget *Budget
+	// ByClock makes Seq grow with the time, so that it goes on rising when another
+	// Recorder takes over after a restart; else it counts from 1.
+	ByClock bool
+	// Ended is told of each exchange when it is over. It must not block, nor call the
+	// Recorder.
+	Ended func(*Exchange)
+	Now   func() time.Time
+}
+
+// A Budget bounds the memory of several recorders together, in bytes. Who is over it
+// forgets its own oldest exchanges, not those of others.
+type Budget struct {
+	Max  int64
+	used atomic.Int64
 }
 
 // What Options default to.
@@ -34,8 +49,10 @@ type Recorder struct {
 	version uint64     // grows with every change of anything
 	kept    []*Tap     // by Seq
 	byID    map[string]*Tap
-	seq     uint64
+	seq     uint64 // of the newest
+	seen    uint64
 	dropped uint64
+	lost    uint64        // the version of the newest change that went with an exchange
 	news    chan struct{} // closed at the next change, when somebody waits
 }
 
@@ -59,7 +76,11 @@ func New(o Options) *Recorder {
 // add puts a tap at the end, under an id of its own.
 func (r *Recorder) add(t *Tap, cost int64) {
 	r.mu.Lock()
+	r.seen++
 	r.seq++
+	if r.o.ByClock {
+		r.seq = max(r.seq, uint64(t.x.Began.UnixMilli())<<seqBits)
+	}
 	t.x.Seq = r.seq
 	id := t.x.RequestID
 	for n := r.seq; id == "" || r.byID[id] != nil; n++ {
@@ -69,7 +90,7 @@ func (r *Recorder) add(t *Tap, cost int64) {
 	t.cost = cost
 	r.byID[id] = t
 	r.kept = append(r.kept, t)
-	r.bytes.Add(cost)
+	r.count(cost)
 	if len(r.kept) > r.o.MaxExchanges {
 		r.dropOldest()
 	}
@@ -78,16 +99,43 @@ func (r *Recorder) add(t *Tap, cost int64) {
 	r.changed(t)
 }
 
+// seqBits leave room for 1024 exchanges in a millisecond, and for 2^53, above which a
+// page cannot count, until the year 2248.
+const seqBits = 10
+
+// count adds to what is kept.
+func (r *Recorder) count(n int64) {
+	r.bytes.Add(n)
+	if r.o.Budget != nil {
+		r.o.Budget.used.Add(n)
+	}
+}
+
+func (r *Recorder) over() bool {
+	return r.bytes.Load() > r.o.MaxBytes || r.o.Budget != nil && r.o.Budget.used.Load() > r.o.Budget.Max
+}
+
 // trim makes room.
 func (r *Recorder) trim() {
-	if r.bytes.Load() <= r.o.MaxBytes {
+	if !r.over() {
 		return
 	}
 	r.mu.Lock()
-	for r.bytes.Load() > r.o.MaxBytes && len(r.kept) > 0 {
+	for r.over() && len(r.kept) > 0 {
 		r.dropOldest()
 	}
 	r.mu.Unlock()
+}
+
+// Forget drops the exchanges that ended before a time, and returns how many are left:
+// for who has them elsewhere.
+func (r *Recorder) Forget(before time.Time) (left int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for len(r.kept) > 0 && r.kept[0].endedBefore(before) {
+		r.dropOldest()
+	}
+	return len(r.kept)
 }
 
 // dropOldest forgets one exchange, though it be live. r.mu is held.
@@ -97,7 +145,8 @@ func (r *Recorder) dropOldest() {
 	r.kept = r.kept[1:]
 	delete(r.byID, t.x.ID)
 	r.dropped++
-	r.bytes.Add(-t.drop())
+	r.lost = max(r.lost, t.version)
+	r.count(-t.drop())
 }
 
 // changed says that there is news of t.
@@ -163,6 +212,7 @@ type Changes struct {
 	Version uint64      // to ask Next with
 	Changed []*Exchange // new ones and those that went on, by Seq
 	Oldest  uint64      // the Seq of the oldest that is kept; all before it are gone
+	Missed  bool        // some that changed since then are not here any more
 	Stats   Stats
 }
 
@@ -200,8 +250,8 @@ func (r *Recorder) Next(ctx context.Context, after uint64) (Changes, error) {
 func (r *Recorder) since(after uint64) Changes {
 	r.mu.Lock()
 	c := Changes{
-		Version: r.version, Oldest: r.seq + 1,
-		Stats: Stats{Kept: len(r.kept), Bytes: r.bytes.Load(), Seen: r.seq, Dropped: r.dropped},
+		Version: r.version, Oldest: r.seq + 1, Missed: r.lost > after && after > 0,
+		Stats: Stats{Kept: len(r.kept), Bytes: r.bytes.Load(), Seen: r.seen, Dropped: r.dropped},
 	}
 	var changed []*Tap
 	for i, t := range r.kept {

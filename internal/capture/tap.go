@@ -28,9 +28,21 @@ type Tap struct {
 	frames []Frame
 }
 
-// Begin starts to record req, with the header as it is now: nobody may change the
-// map's values afterwards. upstream is host:port of the app, replayOf the id of the
-// exchange that it repeats, "" for none.
+// Opening is what is known of an exchange at its beginning, beside the request.
+type Opening struct {
+	RequestID string
+	Visitor   string // address of who sent it
+	Scheme    string // of the public URL: http or https
+	Endpoint  string
+	Upstream  string // host:port of the app
+	Replay    bool
+	ReplayOf  string // id of the exchange that it repeats, "" for none
+	Header    http.Header
+}
+
+// Begin starts to record a request that the relay has prepared for the app: its header
+// tells who sent it. Nobody may change the values of its header afterwards. upstream is
+// host:port of the app, replayOf the id of the exchange that it repeats, "" for none.
 func (r *Recorder) Begin(req *http.Request, upstream, replayOf string) *Tap {
 	if r == nil {
 		return nil
@@ -40,15 +52,27 @@ func (r *Recorder) Begin(req *http.Request, upstream, replayOf string) *Tap {
 		scheme = "https"
 	}
 	visitor, _, _ := strings.Cut(req.Header.Get("X-Forwarded-For"), ",")
+	return r.Open(req, Opening{
+		RequestID: req.Header.Get("Relay-Request-Id"), Visitor: visitor, Scheme: scheme, Upstream: upstream,
+		Replay: replayOf != "" || req.Header.Get(ReplayHeader) == "true", ReplayOf: replayOf, Header: req.Header,
+	})
+}
+
+// Open starts to record req as o tells of it. Nobody may change the values of o.Header
+// afterwards.
+func (r *Recorder) Open(req *http.Request, o Opening) *Tap {
+	if r == nil {
+		return nil
+	}
 	t := &Tap{r: r, x: Exchange{
-		RequestID: req.Header.Get("Relay-Request-Id"), State: Live, Began: r.o.Now(), Visitor: visitor, Upstream: upstream,
-		Replay: replayOf != "" || req.Header.Get(ReplayHeader) == "true", ReplayOf: replayOf,
+		RequestID: o.RequestID, State: Live, Began: r.o.Now(), Visitor: o.Visitor, Upstream: o.Upstream, Endpoint: o.Endpoint,
+		Replay: o.Replay, ReplayOf: o.ReplayOf,
 		Request: Request{
-			Method: req.Method, Target: req.RequestURI, Host: req.Host, Scheme: scheme, Header: Header(req.Header),
-			Body: Body{Type: req.Header.Get("Content-Type"), Encoding: req.Header.Get("Content-Encoding")},
+			Method: req.Method, Target: req.RequestURI, Host: req.Host, Scheme: o.Scheme, Header: Header(o.Header),
+			Body: Body{Type: o.Header.Get("Content-Type"), Encoding: o.Header.Get("Content-Encoding")},
 		},
 	}}
-	r.add(t, base+int64(len(req.RequestURI))+weight(req.Header))
+	r.add(t, base+int64(len(req.RequestURI))+weight(o.Header))
 	return t
 }
 
@@ -115,6 +139,44 @@ func (t *Tap) Response(res *http.Response) {
 	t.r.changed(t)
 }
 
+// Answered records an answer that the relay gives itself. Nobody may change the values
+// of h afterwards; what is written of the body goes to Body.
+func (t *Tap) Answered(status int, h http.Header) {
+	if t == nil {
+		return
+	}
+	cost := weight(h)
+	t.mu.Lock()
+	t.x.Response = &Response{
+		Status: status, Header: Header(h), Body: Body{Type: h.Get("Content-Type"), Encoding: h.Get("Content-Encoding")},
+	}
+	t.x.FirstByte = Millis(t.r.o.Now().Sub(t.x.Began))
+	t.pay(cost)
+	t.mu.Unlock()
+	t.r.trim()
+	t.r.changed(t)
+}
+
+// Body records a part of the body of an answer that Answered began.
+func (t *Tap) Body(p []byte) {
+	if t == nil || len(p) == 0 {
+		return
+	}
+	t.keep(&t.x.Response.Body, p, int64(len(p)))
+}
+
+// Event records what an inbox made of the request: the event's id, and what was found
+// of its signature, "" when nobody looked.
+func (t *Tap) Event(id, verified string) {
+	if t == nil {
+		return
+	}
+	t.mu.Lock()
+	t.x.EventID, t.x.Verified = id, verified
+	t.mu.Unlock()
+	t.r.changed(t)
+}
+
 // End records how it ended; nil is well. Only the first End counts.
 func (t *Tap) End(err error) {
 	if t == nil {
@@ -132,7 +194,17 @@ func (t *Tap) End(err error) {
 		t.x.State, t.x.Error = Failed, err.Error()
 	}
 	t.mu.Unlock()
+	if t.r.o.Ended != nil {
+		t.r.o.Ended(t.snapshot())
+	}
 	t.r.changed(t)
+}
+
+// endedBefore tells whether it is over since a time.
+func (t *Tap) endedBefore(at time.Time) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.ended && t.x.Began.Add(time.Duration(t.x.Duration)).Before(at)
 }
 
 // pay counts bytes that are kept. t.mu is held.
@@ -141,7 +213,7 @@ func (t *Tap) pay(n int64) {
 		return
 	}
 	t.cost += n
-	t.r.bytes.Add(n)
+	t.r.count(n)
 }
 
 // drop forgets what was kept, and returns what it counted for.
