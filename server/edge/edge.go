@@ -17,6 +17,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/relaytunnel/relay/internal/capture"
 	"github.com/relaytunnel/relay/internal/relay"
 	"github.com/relaytunnel/relay/server/policy"
 )
@@ -58,6 +59,10 @@ type Target struct {
 	// Inbox stands before the tunnel: it gets the request and, to pass on what is not
 	// its own, the way to the app. nil where there is none.
 	Inbox func(live http.Handler) http.Handler
+	// Record says where exchanges are recorded; nil records none.
+	Record *Record
+	// Traffic counts requests; nil counts none.
+	Traffic *Traffic
 	// HostHeader replaces the Host that the service sees, when set.
 	HostHeader string
 	// Known tells that somebody holds the host though no agent is there.
@@ -148,20 +153,37 @@ func (e *Edge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		c.probe(t)
 		return
 	}
+	c.traffic = t.Traffic
+	c.record(t)
 	if p := c.knock(t.Door); p != nil {
 		c.refuse(p)
-		return
+	} else if t.Inbox != nil {
+		c.inbox(t)
+	} else {
+		c.live(t)
 	}
-	if t.Inbox != nil {
-		r.Host = c.hostport
-		w.Header()[idHeader] = []string{c.id}
-		t.Inbox(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			c.w, c.r = w, r
-			c.live(t)
-		})).ServeHTTP(w, r)
-		return
+	c.over(nil)
+}
+
+// inbox gives the request to what stands before the tunnel.
+func (c *call) inbox(t Target) {
+	w, r := c.w, c.r
+	r.Host = c.hostport
+	w.Header()[idHeader] = []string{c.id}
+	live := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if seen, ok := w.(*seenWriter); ok {
+			w = seen.ResponseWriter // live sees more of the answer
+		}
+		c.w, c.r = w, r
+		c.live(t)
+	})
+	if c.tap != nil {
+		r = r.WithContext(capture.WithTap(r.Context(), c.tap))
 	}
-	c.live(t)
+	if c.tap != nil || c.traffic != nil {
+		w = &seenWriter{ResponseWriter: w, c: c}
+	}
+	t.Inbox(live).ServeHTTP(w, r)
 }
 
 // live carries the request to the app.
@@ -224,6 +246,7 @@ func (e *Edge) tellPanic(c *call) {
 	if p == nil {
 		return
 	}
+	c.over(p)
 	if p != http.ErrAbortHandler { //nolint:errorlint // a panic value, compared as net/http does
 		e.log.Error("panic", "id", c.id, "host", c.host, "value", p, "stack", string(debug.Stack()))
 	}
@@ -246,6 +269,10 @@ type call struct {
 	proto    string       // http or https, as the visitor used it
 	upload   *visitorBody // a body that arrives while it is passed on
 	stalled  atomic.Bool  // the visitor did not get on with its body
+	status   int          // of the answer; 0 while there is none
+	tap      *capture.Tap // nil where nothing is recorded
+	traffic  *Traffic     // nil where nothing is counted
+	why      error        // what went wrong, for people
 }
 
 // admit checks what can be checked before the host is looked up.

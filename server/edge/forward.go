@@ -128,6 +128,7 @@ func (c *call) interim(status int, h http.Header) error {
 // answer passes the app's answer on.
 func (c *call) answer(res *http.Response) {
 	c.upload.begun()
+	c.answered(res)
 	if res.StatusCode == http.StatusSwitchingProtocols {
 		c.switchProtocols(res)
 		return
@@ -139,6 +140,9 @@ func (c *call) answer(res *http.Response) {
 		delete(h, "Content-Length")
 	}
 	if err := c.copyBody(res); err != nil {
+		if c.r.Context().Err() == nil {
+			c.why = errBrokeOff
+		}
 		// Whatever has left is not a whole answer, and must not look like one.
 		panic(http.ErrAbortHandler)
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	_ "embed"
 	"encoding/json"
+	"errors"
 	"html/template"
 	"net/http"
 	"strconv"
@@ -77,6 +78,11 @@ func (c *call) refuse(p *problem) {
 		_ = enc.Encode(map[string]any{"error": p.Code, "message": p.Message, "status": p.Status, "request_id": c.id})
 	}
 	h.Set("Content-Length", strconv.Itoa(body.Len()))
+	c.status, c.why = p.Status, errors.New(p.Message)
+	if c.tap != nil {
+		c.tap.Answered(p.Status, h.Clone())
+		c.tap.Body(body.Bytes())
+	}
 	c.w.WriteHeader(p.Status)
 	_, _ = c.w.Write(body.Bytes())
 }
