@@ -75,6 +75,7 @@ func (s *Server) put(e relay.Endpoint) error {
 	if err := s.doors.set(e); err != nil {
 		return err
 	}
+	s.history.Set(e)
 	return s.inbox.Set(e)
 }
 
@@ -248,6 +249,7 @@ func (s *Server) releaseName(ctx context.Context, u relay.User, given string) er
 	if e, err := s.store.EndpointByName(ctx, name); err == nil && e.UserID == u.ID {
 		s.inbox.Remove(e.ID)
 		s.doors.drop(name)
+		s.history.Drop(name)
 		if err := s.store.DeleteEndpoint(ctx, e.ID); err != nil {
 			return err
 		}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 
+	"github.com/relaytunnel/relay/internal/capture"
 	"github.com/relaytunnel/relay/internal/http1"
 	"github.com/relaytunnel/relay/internal/relay"
 	"github.com/relaytunnel/relay/server/edge"
@@ -22,6 +23,7 @@ func (s *Server) openInbox(ctx context.Context, st *store.Store) error {
 		Store: st, Forward: s.forwardEvent, Watch: s.registry.Watch, Log: s.log,
 		Live:     func(name relay.Name) bool { _, ok := s.registry.Find(s.hostOf(name)); return ok },
 		Visitor:  func(r *http.Request) webhook.Visitor { return webhook.Visitor(s.edge.Visitor(r)) },
+		Found:    func(r *http.Request, ev relay.Event) { capture.TapOf(r.Context()).Event(ev.ID, ev.Verified) },
 		DrainFor: s.c.DrainFor, MaxBuffered: max(s.memory/2, minInbox),
 	})
 	return s.inbox.Load(ctx)

@@ -37,7 +37,9 @@ func (s *Server) resolve(host string) edge.Target {
 	ago, ok := s.registry.Left(host)
 	// After a start all agents were here a moment ago, as far as they know.
 	wait := ok && ago < justHere || time.Since(s.started) < justHere
-	return edge.Target{Known: true, Wait: wait, Inbox: s.inboxOf(name), Door: s.doors.of(name)}
+	t := edge.Target{Known: true, Wait: wait, Inbox: s.inboxOf(name), Door: s.doors.of(name)}
+	s.watch(name, &t)
+	return t
 }
 
 // inboxOf is what stands before a name's tunnel; nil without an inbox.
@@ -68,7 +70,15 @@ func (s *Server) await(ctx context.Context, host string, not edge.Tunnel) (edge.
 
 func (s *Server) target(t *registry.Tunnel) edge.Target {
 	name := relay.Name(t.Name)
-	return edge.Target{Tunnel: t, HostHeader: t.HostHeader, Known: true, Inbox: s.inboxOf(name), Door: s.doors.of(name)}
+	out := edge.Target{Tunnel: t, HostHeader: t.HostHeader, Known: true, Inbox: s.inboxOf(name), Door: s.doors.of(name)}
+	s.watch(name, &out)
+	return out
+}
+
+// watch says who counts and records what comes to a name.
+func (s *Server) watch(name relay.Name, t *edge.Target) {
+	t.Traffic = s.traffic.of(s.names.holder(name))
+	t.Record = s.recordOf(name)
 }
 
 // isAddress tells whether a host is an IP address: an operator who tries the

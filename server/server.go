@@ -23,6 +23,7 @@ import (
 	"github.com/relaytunnel/relay/server/domain"
 	"github.com/relaytunnel/relay/server/edge"
 	"github.com/relaytunnel/relay/server/gate"
+	"github.com/relaytunnel/relay/server/history"
 	"github.com/relaytunnel/relay/server/registry"
 	"github.com/relaytunnel/relay/server/store"
 	"github.com/relaytunnel/relay/server/webhook"
@@ -38,6 +39,8 @@ type Server struct {
 	gate     *gate.Gate
 	edge     *edge.Edge
 	inbox    *webhook.Inbox
+	history  *history.History
+	traffic  traffic
 	domains  *domain.Domains
 	control  http.Handler
 	names    names
@@ -107,6 +110,9 @@ func (s *Server) Run(ctx context.Context) error {
 	if err := s.openInbox(ctx, st); err != nil {
 		return err
 	}
+	if err := s.openHistory(ctx, st); err != nil {
+		return err
+	}
 	if err := s.openDNS(); err != nil {
 		return err
 	}
@@ -148,6 +154,10 @@ func (s *Server) Run(ctx context.Context) error {
 	defer endInbox()
 	inboxEnded := make(chan struct{})
 	l.run("deliver", func() error { defer close(inboxEnded); return s.inbox.Run(delivering) })
+	recording, endHistory := context.WithCancel(l.ctx)
+	defer endHistory()
+	historyEnded := make(chan struct{})
+	l.run("record", func() error { defer close(historyEnded); return s.history.Run(recording) })
 	s.serve(&l, d)
 	if s.c.OnReady != nil {
 		s.c.OnReady(s.ready(d, user.Name, token))
@@ -168,6 +178,9 @@ func (s *Server) Run(ctx context.Context) error {
 	endInbox()
 	<-inboxEnded
 	s.gate.Close()
+	endHistory()
+	<-historyEnded
+	s.saveTraffic(context.WithoutCancel(ctx))
 	return err
 }
 
@@ -261,8 +274,9 @@ func (s *Server) healthy() bool {
 }
 
 const (
-	trimEvery = 5 * time.Second
-	trimAt    = 500 // sessions
+	trimEvery  = 5 * time.Second
+	trimAt     = 500 // sessions
+	countEvery = time.Minute
 )
 
 // housekeep does what is due now and then.
@@ -271,11 +285,15 @@ func (s *Server) housekeep(ctx context.Context) {
 	defer t.Stop()
 	trim := time.NewTicker(trimEvery)
 	defer trim.Stop()
+	count := time.NewTicker(countEvery)
+	defer count.Stop()
 	sessions := 0
 	for {
 		select {
 		case <-ctx.Done():
 			return
+		case <-count.C:
+			s.saveTraffic(ctx)
 		case <-trim.C:
 			// A burst of agents leaves garbage of about the size of what stays.
 			n := s.gate.Sessions()
@@ -286,6 +304,9 @@ func (s *Server) housekeep(ctx context.Context) {
 		case now := <-t.C:
 			if err := s.store.PurgeResumes(ctx, now); err != nil {
 				s.log.Warn("purge resume secrets", "err", err)
+			}
+			if err := s.store.PurgeTraffic(ctx, now.Add(-trafficKept)); err != nil {
+				s.log.Warn("purge numbers of requests", "err", err)
 			}
 		}
 	}

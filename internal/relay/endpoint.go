@@ -106,6 +106,10 @@ type Settings struct {
 
 	Keep Retention `json:"keep,omitzero"`
 
+	// Record tells whether requests and answers are kept to be looked at; default: with
+	// an inbox.
+	Record *bool `json:"record,omitempty"`
+
 	// Door says who may come at all, whether there is an inbox or not.
 	Door Door `json:"door,omitzero"`
 }
@@ -160,8 +164,15 @@ func (s Settings) Defaults() Settings {
 	if len(s.Schedule) == 0 {
 		s.Schedule = DefaultSchedule()
 	}
+	if s.Record == nil {
+		records := s.Inbox != InboxOff
+		s.Record = &records
+	}
 	return s
 }
+
+// Records tells whether requests and answers are kept to be looked at.
+func (s Settings) Records() bool { return *s.Defaults().Record }
 
 func or[T comparable](field *T, value T) {
 	var zero T

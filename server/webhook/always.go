@@ -10,7 +10,7 @@ import (
 func (b *Inbox) always(w http.ResponseWriter, a *arrival) {
 	defer a.release()
 	e := a.endpoint
-	kept, err := b.keep(b.newEvent(a))
+	kept, err := b.keep(a, b.newEvent(a))
 	switch {
 	case err != nil:
 		b.cannotKeep(w, e, err)

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/relaytunnel/relay/internal/relay"
@@ -117,6 +119,7 @@ const verified = "ok"
 // fails.
 func (b *Inbox) reject(a *arrival, why error) {
 	e := a.endpoint
+	a.told(a.event)
 	if !b.shelf(e.ID).mayReject(b.o.Now()) {
 		b.log.Debug("a rejected event is not recorded, there are too many", "endpoint", e.Name)
 		return
@@ -126,7 +129,7 @@ func (b *Inbox) reject(a *arrival, why error) {
 	if len(ev.Body) > cutRejected {
 		ev.Body, ev.Cut = ev.Body[:cutRejected], true
 	}
-	if _, err := b.keep(relay.NewEvent{Event: ev}); err != nil {
+	if _, err := b.keep(a, relay.NewEvent{Event: ev}); err != nil {
 		b.log.Warn("record rejected event", "endpoint", e.Name, "err", err)
 	}
 }
@@ -185,6 +188,27 @@ func (b *Inbox) learn(e *endpoint, secret string) error {
 		return err
 	}
 	return b.Set(now)
+}
+
+// Sign returns a request as the sender of an endpoint would send it now, with the newest
+// secret. An error of kind relay.ErrInvalid says why that cannot be.
+func (b *Inbox) Sign(name relay.Name, r signature.Request) (signature.Request, error) {
+	b.mu.RLock()
+	e := b.byName[name]
+	b.mu.RUnlock()
+	if e == nil || e.scheme == nil || len(e.Secrets.Signing) == 0 {
+		return r, fmt.Errorf("%w: the endpoint %s has no secret to sign with", relay.ErrInvalid, name)
+	}
+	if local := strings.TrimSuffix(e.Settings.LocalURL, "/"); local != "" {
+		if u, err := url.Parse(r.URL); err == nil {
+			r.URL = local + u.RequestURI()
+		}
+	}
+	signed, err := signature.Sign(*e.scheme, e.Secrets.Signing[0], r, b.o.Now())
+	if err != nil {
+		return r, fmt.Errorf("%w: %w", relay.ErrInvalid, err)
+	}
+	return signed, nil
 }
 
 // resign returns the request as the sender would sign it now, if the event was

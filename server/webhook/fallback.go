@@ -43,7 +43,7 @@ func (b *Inbox) fallback(w http.ResponseWriter, r *http.Request, a *arrival) {
 	if n.DedupeSince.IsZero() && !n.Strict {
 		asked = b.ask(a)
 	}
-	kept, err := b.keep(n)
+	kept, err := b.keep(a, n)
 	if err != nil {
 		if asked != nil {
 			b.drop(asked)
@@ -72,7 +72,7 @@ func (b *Inbox) fallback(w http.ResponseWriter, r *http.Request, a *arrival) {
 // accepted keeps the event for later and says so.
 func (b *Inbox) accepted(w http.ResponseWriter, a *arrival, n relay.NewEvent) {
 	defer a.release()
-	kept, err := b.keep(n)
+	kept, err := b.keep(a, n)
 	switch {
 	case err != nil:
 		b.cannotKeep(w, a.endpoint, err)

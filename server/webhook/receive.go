@@ -25,6 +25,7 @@ type arrival struct {
 	signed   signature.Request
 	came     time.Time
 	release  func() // gives the memory of the body back; called once
+	told     func(relay.Event)
 }
 
 // receive is the door of an endpoint.
@@ -38,7 +39,7 @@ func (b *Inbox) receive(w http.ResponseWriter, r *http.Request, e *endpoint, liv
 		live.ServeHTTP(w, r)
 		return
 	}
-	a := &arrival{endpoint: e, came: b.o.Now(), release: func() {}}
+	a := &arrival{endpoint: e, came: b.o.Now(), release: func() {}, told: func(ev relay.Event) { b.o.Found(r, ev) }}
 	if !reads { // such a request has no body that counts, and it may have to go on
 		var p *problem
 		if a.event.Body, a.release, p = b.read(w, r, e.Settings.MaxBody); p != nil {
@@ -185,10 +186,14 @@ func (b *Inbox) describe(a *arrival, r *http.Request) {
 
 // keep commits the event. The sender may have left by now: what has arrived is kept
 // all the same, because nobody else will send it again.
-func (b *Inbox) keep(n relay.NewEvent) (relay.Kept, error) {
+func (b *Inbox) keep(a *arrival, n relay.NewEvent) (relay.Kept, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
 	defer cancel()
-	return b.store.AddEvent(ctx, n)
+	kept, err := b.store.AddEvent(ctx, n)
+	if err == nil {
+		a.told(kept.Event)
+	}
+	return kept, err
 }
 
 // cannotKeep tells the sender that nothing was accepted.

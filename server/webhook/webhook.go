@@ -100,6 +100,9 @@ type Options struct {
 	// the domain at that time. It is called while a sender waits, and asks may before
 	// it fetches what it does not know. nil takes that of NewCertificates.
 	Signer func(ctx context.Context, address, domain string, at time.Time, may func() bool) (*rsa.PublicKey, error)
+	// Found is told what was made of a request: of an event that is kept, and of one whose
+	// signature is wrong, which may have no id.
+	Found func(*http.Request, relay.Event)
 	// MaxBuffered bounds the bodies that are in memory at a time, in bytes: half of
 	// it for arrivals, half for deliveries. 0 means 128 MiB.
 	MaxBuffered int64
@@ -148,6 +151,9 @@ func New(o Options) *Inbox {
 	}
 	if o.Signer == nil {
 		o.Signer = NewCertificates(nil, nil).Signer
+	}
+	if o.Found == nil {
+		o.Found = func(*http.Request, relay.Event) {}
 	}
 	if o.MaxBuffered == 0 {
 		o.MaxBuffered = 128 << 20
