@@ -2,7 +2,6 @@ package server
 
 import (
 	"context"
-	"fmt"
 	"net/http"
 	"net/netip"
 
@@ -11,16 +10,13 @@ import (
 )
 
 // controlHandler serves the base domain itself.
-func (s *Server) controlHandler() http.Handler {
+func (s *Server) controlHandler(pages http.Handler) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /_relay/link", s.gate)
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("ok\n")) })
 	mux.HandleFunc("GET /readyz", s.readyz)
-	mux.Handle("/api/v1/", s.apiHandler())
-	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-		_, _ = fmt.Fprintf(w, "This is a relay server. Connect an agent:\n\n  relay login %s\n  relay http 3000\n", s.public)
-	})
+	mux.Handle("/api/v1/", s.apiHandler(pages))
+	mux.Handle("/", s.front(pages))
 	return careful(mux)
 }
 
@@ -46,7 +42,7 @@ func (s *Server) readyz(w http.ResponseWriter, r *http.Request) {
 }
 
 // apiHandler serves the JSON API.
-func (s *Server) apiHandler() http.Handler {
+func (s *Server) apiHandler(pages http.Handler) http.Handler {
 	return api.New(api.Options{
 		Authenticate: func(ctx context.Context, token string, from netip.Addr) (relay.User, relay.Token, error) {
 			return s.auth.Token(ctx, token, from)
@@ -57,6 +53,10 @@ func (s *Server) apiHandler() http.Handler {
 		Endpoints:  s.endpointsAPI(),
 		Events:     s.eventsAPI(),
 		Domains:    s.domainsAPI(),
+		Tokens:     s.tokensAPI(),
+		Sessions:   s.sessionsAPI(),
+		Overview:   s.overview,
+		Requests:   pages,
 		Version:    s.c.Version,
 		Log:        s.log,
 	})

@@ -228,7 +228,7 @@ func (s *Server) showEndpoint(ctx context.Context, e relay.Endpoint) (api.Endpoi
 	if err != nil {
 		return out, err
 	}
-	out.Kept = api.Usage{Events: usage.Events, Pending: usage.Pending, Bytes: usage.Bytes}
+	out.Kept = api.Usage{Events: usage.Events, Pending: usage.Pending, Dead: usage.Dead, Bytes: usage.Bytes}
 	return out, nil
 }
 

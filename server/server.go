@@ -73,7 +73,6 @@ func New(c Config) *Server {
 		Authenticate: s.authenticate, Claim: s.claim, SaveResume: s.saveResume, TakeResume: s.takeResume,
 		RemoteAddr: s.edge.ClientAddr, Registry: &s.registry, MaxBuffered: limit, Log: c.Log,
 	})
-	s.control = s.controlHandler()
 	return s
 }
 
@@ -113,6 +112,11 @@ func (s *Server) Run(ctx context.Context) error {
 	if err := s.openHistory(ctx, st); err != nil {
 		return err
 	}
+	pages, err := s.openPages()
+	if err != nil {
+		return err
+	}
+	s.control = s.controlHandler(pages)
 	if err := s.openDNS(); err != nil {
 		return err
 	}

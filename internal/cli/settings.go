@@ -47,6 +47,7 @@ func settingsFlags() []urfave.Flag {
 		&urfave.BoolFlag{Name: "strip-token", Usage: "take the token out before the app sees the request"},
 		&urfave.StringFlag{Name: "rate", Usage: "how many requests may come, like 10/s or 600/m; `RATE`"},
 		&urfave.IntFlag{Name: "burst", Usage: "how many of them at once; `N`", DefaultText: "a second's worth"},
+		&urfave.BoolFlag{Name: "record", Usage: "the server keeps requests and answers to be looked at; on with an inbox, --record=false turns it off"},
 		&urfave.DurationFlag{Name: "keep-for", Usage: "how long events are kept", DefaultText: "168h"},
 		&urfave.IntFlag{Name: "keep-events", Usage: "how many events are kept", DefaultText: "10000"},
 		&urfave.Int64Flag{Name: "keep-bytes", Usage: "how many `BYTES` of events are kept", DefaultText: "1 GiB"},
@@ -67,7 +68,7 @@ func settingsOf(c *urfave.Context) (settings, secrets json.RawMessage, err error
 			set[field] = relay.Duration(c.Duration(flag))
 		}
 	}
-	for flag, field := range map[string]string{"await-secret": "await_secret", "no-handshake": "no_handshake"} {
+	for flag, field := range map[string]string{"await-secret": "await_secret", "no-handshake": "no_handshake", "record": "record"} {
 		if c.IsSet(flag) {
 			set[field] = c.Bool(flag)
 		}

@@ -91,10 +91,11 @@ type Filter struct {
 	Limit      int    // 0: no limit
 }
 
-// Usage is what an endpoint keeps: all of it, and what of that is not delivered
-// yet.
+// Usage is what an endpoint keeps: all of it, what of that is not delivered yet, and
+// what was given up.
 type Usage struct {
 	Events, Pending     int
+	Dead                int
 	Bytes, PendingBytes int64
 }
 

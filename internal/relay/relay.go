@@ -25,5 +25,6 @@ type Token struct {
 	Prefix   string    // the first characters of the secret, to tell tokens apart
 	Created  time.Time // in UTC, to the millisecond
 	LastUsed time.Time // zero when never used; exact to about a minute
+	LastAddr string    // from where it was used last
 	Expires  time.Time // zero when it does not expire
 }

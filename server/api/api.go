@@ -12,7 +12,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/netip"
-	"strings"
+	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
@@ -42,8 +42,16 @@ type Options struct {
 	Events    *Events
 	// Domains keeps users' own domains.
 	Domains *Domains
-	Version string
-	Log     *slog.Logger
+	// Tokens keeps users' tokens, Sessions those who sign in with a browser.
+	Tokens   *Tokens
+	Sessions *Sessions
+	// Overview sums up what a user has.
+	Overview func(ctx context.Context, u relay.User) (Overview, error)
+	// Requests serves what is recorded: /requests and what is below, and /targets. Who
+	// calls stands in the context; see CallerOf.
+	Requests http.Handler
+	Version  string
+	Log      *slog.Logger
 }
 
 // Caller is who calls.
@@ -51,6 +59,8 @@ type Caller struct {
 	User  relay.User
 	Token relay.Token
 	From  netip.Addr
+
+	expires time.Time // when the session or the token ends; zero for never
 }
 
 // New makes the handler of everything below Prefix.
@@ -67,7 +77,17 @@ func New(o Options) http.Handler {
 	a.endpoints()
 	a.events()
 	a.domains()
-	return http.MaxBytesHandler(mux, maxBody)
+	a.tokens()
+	a.overview()
+	a.sessions(mux)
+	outer := http.NewServeMux()
+	outer.Handle("/", http.MaxBytesHandler(mux, maxBody))
+	if o.Requests != nil { // it bounds bodies itself
+		for _, path := range []string{"/requests", "/requests/", "/targets"} {
+			outer.Handle(Prefix+path, a.guarded(o.Requests))
+		}
+	}
+	return ownPages(outer)
 }
 
 func config(version string) huma.Config {
@@ -90,32 +110,13 @@ type api struct {
 
 type callerKey struct{}
 
-// caller is who calls; authenticate has put it there.
+// CallerOf tells who calls, to handlers that the API guards.
+func CallerOf(ctx context.Context) Caller { return caller(ctx) }
+
+// caller is who calls; authenticate or guarded has put it there.
 func caller(ctx context.Context) Caller {
 	c, _ := ctx.Value(callerKey{}).(Caller)
 	return c
-}
-
-// authenticate lets only those in who show a good token.
-func (a *api) authenticate(ctx huma.Context, next func(huma.Context)) {
-	r, _ := humago.Unwrap(ctx)
-	c := Caller{From: a.o.ClientAddr(r)}
-	token, ok := strings.CutPrefix(ctx.Header("Authorization"), "Bearer ")
-	if !ok || token == "" {
-		a.refuse(ctx, unauthorized("No token was sent. Send one as Authorization: Bearer TOKEN."))
-		return
-	}
-	var err error
-	if c.User, c.Token, err = a.o.Authenticate(ctx.Context(), token, c.From); err != nil {
-		p := a.problem(err)
-		if p.Status == http.StatusForbidden {
-			p = unauthorized("The token is not valid.")
-		}
-		a.refuse(ctx, p)
-		return
-	}
-	ctx.SetHeader("Cache-Control", "no-store")
-	next(huma.WithValue(ctx, callerKey{}, c))
 }
 
 // operation registers one call. do is given who calls.

@@ -37,6 +37,7 @@ type Endpoint struct {
 type Usage struct {
 	Events  int   `json:"events"`
 	Pending int   `json:"pending" doc:"Not delivered yet"`
+	Dead    int   `json:"dead" doc:"Given up"`
 	Bytes   int64 `json:"bytes"`
 }
 

@@ -37,11 +37,12 @@ func (s *Store) Usage(ctx context.Context, endpointID string) (relay.Usage, erro
 const usageQuery = `
 	select count(*), coalesce(sum(bytes), 0),
 		coalesce(sum(case when state = 'pending' then 1 else 0 end), 0),
-		coalesce(sum(case when state = 'pending' then bytes else 0 end), 0)
+		coalesce(sum(case when state = 'pending' then bytes else 0 end), 0),
+		coalesce(sum(case when state = 'dead' then 1 else 0 end), 0)
 	from events where endpoint_id = $1`
 
 func usage(r row) (u relay.Usage, err error) {
-	err = r.Scan(&u.Events, &u.Bytes, &u.Pending, &u.PendingBytes)
+	err = r.Scan(&u.Events, &u.Bytes, &u.Pending, &u.PendingBytes, &u.Dead)
 	return u, err
 }
 

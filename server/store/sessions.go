@@ -36,7 +36,7 @@ func (s *Store) UserBySession(ctx context.Context, hash []byte) (u relay.User, t
 		select users.id, users.name, users.admin, users.created, sessions.expires, `+tokenColumns+`
 		from sessions join tokens on tokens.id = sessions.token_id join users on users.id = tokens.user_id
 		where sessions.hash = $1 and sessions.expires > $2 and (tokens.expires = 0 or tokens.expires > $2)`, hexHash(hash), now).
-		Scan(&u.ID, &u.Name, &u.Admin, &userCreated, &until, &t.ID, &t.UserID, &t.Name, &t.Prefix, &created, &used, &ex)
+		Scan(&u.ID, &u.Name, &u.Admin, &userCreated, &until, &t.ID, &t.UserID, &t.Name, &t.Prefix, &created, &used, &t.LastAddr, &ex)
 	if err != nil {
 		return relay.User{}, relay.Token{}, time.Time{}, fmt.Errorf("session: %w", kind(err))
 	}

@@ -132,7 +132,7 @@ func TestTokens(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	laptop.LastUsed = now.Add(2 * time.Minute)
+	laptop.LastUsed, laptop.LastAddr = now.Add(2*time.Minute), "192.0.2.1"
 	if _, token, err = s.UserByToken(ctx, []byte("hash1")); err != nil || token != laptop {
 		t.Errorf("after the touch: %+v, %v", token, err)
 	}

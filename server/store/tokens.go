@@ -10,7 +10,7 @@ import (
 	"github.com/relaytunnel/relay/internal/relay"
 )
 
-const tokenColumns = `tokens.id, tokens.user_id, tokens.name, tokens.prefix, tokens.created, tokens.last_used, tokens.expires`
+const tokenColumns = `tokens.id, tokens.user_id, tokens.name, tokens.prefix, tokens.created, tokens.last_used, tokens.last_addr, tokens.expires`
 
 // AddToken makes a token of a user (ErrNotFound when there is no such user).
 // hash is the SHA-256 of the secret, which the store never sees (ErrTaken when
@@ -40,7 +40,7 @@ func (s *Store) UserByToken(ctx context.Context, hash []byte) (relay.User, relay
 		from tokens join users on users.id = tokens.user_id
 		where tokens.hash = $1`, want).
 		Scan(&u.ID, &u.Name, &u.Admin, &userCreated, &stored,
-			&t.ID, &t.UserID, &t.Name, &t.Prefix, &created, &used, &ex)
+			&t.ID, &t.UserID, &t.Name, &t.Prefix, &created, &used, &t.LastAddr, &ex)
 	if err != nil {
 		return relay.User{}, relay.Token{}, fmt.Errorf("token: %w", kind(err))
 	}
@@ -111,7 +111,7 @@ func insertToken(tx *sql.Tx, t relay.Token, hash []byte) error {
 func scanToken(r row) (relay.Token, error) {
 	var t relay.Token
 	var created, used, expires int64
-	err := r.Scan(&t.ID, &t.UserID, &t.Name, &t.Prefix, &created, &used, &expires)
+	err := r.Scan(&t.ID, &t.UserID, &t.Name, &t.Prefix, &created, &used, &t.LastAddr, &expires)
 	t.Created, t.LastUsed, t.Expires = moment(created), moment(used), moment(expires)
 	return t, kind(err)
 }
