@@ -51,13 +51,18 @@ func (h *handler) stream(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	after := first.Version
-	epoch, version, _ := strings.Cut(r.Header.Get("Last-Event-Id"), ":")
-	if n, err := strconv.ParseUint(version, 10, 64); err == nil && epoch == h.epoch && n <= first.Version {
+	was, version, _ := strings.Cut(r.Header.Get("Last-Event-Id"), ":")
+	if n, err := strconv.ParseUint(version, 10, 64); err == nil && was == h.epoch && n <= first.Version {
 		after = n
 	}
 	w.Header().Set("Content-Type", "text/event-stream")
 	w.Header().Set("Cache-Control", "no-store")
+	epoch := h.epoch
 	send := func(event string, c capture.Changes) bool {
+		if c.Missed { // the caller is to list anew, as after another process
+			epoch = h.epoch + "-" + strconv.FormatUint(c.Version, 10)
+			event = "hello"
+		}
 		out := news{Items: []liveItem{}, Oldest: c.Oldest, Stats: c.Stats, Target: h.Target}
 		for _, x := range c.Changed {
 			out.Items = append(out.Items, liveItem{summary(x), filter.Match(x)})
@@ -67,7 +72,7 @@ func (h *handler) stream(w http.ResponseWriter, r *http.Request) {
 			h.log.Error("inspector", "err", err)
 			return false
 		}
-		_, err = fmt.Fprintf(w, "event: %s\nid: %s:%d\ndata: %s\n\n", event, h.epoch, c.Version, b)
+		_, err = fmt.Fprintf(w, "event: %s\nid: %s:%d\ndata: %s\n\n", event, epoch, c.Version, b)
 		return err == nil && rc.Flush() == nil
 	}
 	first.Changed, first.Version = nil, after

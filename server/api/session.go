@@ -180,6 +180,9 @@ func (a *api) identify(r *http.Request) (c Caller, p *Problem) {
 	return c, unauthorized("No token was sent. Send one as Authorization: Bearer TOKEN.")
 }
 
+// guardedFor bounds one call: who follows a stream is asked again who it is.
+const guardedFor = 5 * time.Minute
+
 // guarded lets a handler of others be called by those who may, and tells it who calls.
 func (a *api) guarded(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -188,7 +191,9 @@ func (a *api) guarded(next http.Handler) http.Handler {
 			answerProblem(w, p)
 			return
 		}
-		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), callerKey{}, c)))
+		ctx, cancel := context.WithTimeout(context.WithValue(r.Context(), callerKey{}, c), guardedFor)
+		defer cancel()
+		next.ServeHTTP(w, r.WithContext(ctx))
 	})
 }
 
