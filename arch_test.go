@@ -58,7 +58,6 @@ var rooms = map[string][]string{
 	"server/cluster":  {"server/registry", "server/store", "internal/link", "protocol"},
 	"server/policy":   {},
 	"server/api":      {"server/auth", "server/store", "server/registry"},
-	"server/ui":       {"internal/inspector"},
 	"server/edge":     {"internal/capture", "internal/http1", "internal/pipe", "internal/socket", "server/policy"},
 	"server":          {"server/...", "protocol", "internal/capture", "internal/http1", "internal/inspector"},
 

@@ -49,9 +49,9 @@ func (c *call) answered(res *http.Response) {
 }
 
 var (
-	errVisitorLeft = errors.New("The visitor left.")           //nolint:staticcheck // a sentence for people
-	errPanicked    = errors.New("The relay failed.")           //nolint:staticcheck // the same
-	errBrokeOff    = errors.New("The app's answer broke off.") //nolint:staticcheck // the same
+	errVisitorLeft = errors.New("the visitor left")
+	errPanicked    = errors.New("the relay failed")
+	errBrokeOff    = errors.New("the app's answer broke off")
 )
 
 // over is called when the request is over; p is the panic that ended it, if one did.

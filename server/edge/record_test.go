@@ -110,7 +110,7 @@ func TestRecordsWhatFails(t *testing.T) {
 		"half an answer": {nil, func(*http.Request) (*http.Response, error) {
 			return streamed(io.MultiReader(strings.NewReader("half"), brokenBody{})), nil
 		}, 200, "broke off", 1},
-		"a panic": {nil, func(*http.Request) (*http.Response, error) { panic("bug") }, 0, "The relay failed", 1},
+		"a panic": {nil, func(*http.Request) (*http.Response, error) { panic("bug") }, 0, "the relay failed", 1},
 	} {
 		eachWay(t, name, func(t *testing.T, way string) {
 			w := newRecording(t, c.change, c.app)
@@ -145,7 +145,7 @@ func TestRecordsAVisitorWhoLeaves(t *testing.T) {
 	v.say(get())
 	soon(t, "request", came)
 	v.Close()
-	if x := w.next(); x.State != capture.Failed || x.Error != "The visitor left." || x.Response != nil {
+	if x := w.next(); x.State != capture.Failed || x.Error != "the visitor left" || x.Response != nil {
 		t.Errorf("recorded %+v", x)
 	}
 }
