@@ -51,10 +51,13 @@ type options struct {
 var workloads = []string{"gate", "get", "post", "down", "up", "start", "wan", "mix", "inbox", "idle"}
 
 // benchSystems are the systems of a full run; baseline is what ratios refer to.
-var benchSystems = []string{"go-1hop", baseline, "nginx-2hop", "ssh-R", "relay", unkept, "relay-splice"}
+var benchSystems = []string{"go-1hop", baseline, "nginx-2hop", "ssh-R", "relay", unkept, recorded, "relay-splice"}
 
 // unkept is relay whose agent looks at requests and keeps none.
 const unkept = "relay-unkept"
+
+// recorded is relay whose server keeps requests too.
+const recorded = "relay-recorded"
 
 const baseline = "go-2hop"
 

@@ -162,7 +162,7 @@ func (b *bench) each(over string, measure func(*system)) error {
 	if _, ok := b.up[over]; !ok {
 		b.up[over] = nil
 		for _, name := range b.systems {
-			if over != "" && name != baseline && (!isRelay(name) || name == unkept) {
+			if over != "" && name != baseline && (!isRelay(name) || name == unkept || name == recorded) {
 				continue
 			}
 			s, err := b.rig.startSystem(name, roads[over])

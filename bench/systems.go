@@ -47,6 +47,8 @@ func (r *rig) startSystem(name string, over road) (*system, error) {
 		return r.startRelay(name, over)
 	case unkept:
 		return r.startRelay(name, over, "--inspect-addr", "off")
+	case recorded:
+		return r.startRelay(name, over, "--record")
 	case "relay-splice":
 		return r.startRelay(name, over, "--no-inspect")
 	}

@@ -12,14 +12,15 @@ import (
 const (
 	// queued is how many exchanges wait for the store at most.
 	queued = 4096
-	// groupRows and groupBytes bound what is written in one step: events wait behind it.
-	groupRows  = 100
+	// groupRows and groupBytes bound what is written in one step, some milliseconds of a
+	// processor: events wait behind it.
+	groupRows  = 32
 	groupBytes = 1 << 20
 	// gather is how long the first of a group waits for others.
 	gather = 250 * time.Millisecond
 	// rests is how many times as long as a write took the next one waits: under a flood
 	// the processor belongs to the requests, and who looks at them sees a part.
-	rests = 4
+	rests = 12
 	// lingers is how long what is over stays in memory: who follows the list is told of
 	// it from there.
 	lingers = 10 * time.Second
