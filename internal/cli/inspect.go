@@ -13,7 +13,6 @@ import (
 
 	urfave "github.com/urfave/cli/v2"
 
-	"github.com/relaytunnel/relay/client/forward"
 	"github.com/relaytunnel/relay/internal/capture"
 	"github.com/relaytunnel/relay/internal/inspector"
 )
@@ -106,39 +105,16 @@ func listenInspect(addr string) (net.Listener, error) {
 	return ln, nil
 }
 
-// source is what the agent has to show.
-type source struct {
-	*capture.Recorder
-	forwards []*forward.Forwarder
-}
-
-// Replay sends a request to the app that has had it.
-func (s source) Replay(ctx context.Context, a capture.Again) (string, error) {
-	for _, f := range s.forwards {
-		if f.Addr() == a.Upstream {
-			return f.Replay(ctx, a)
-		}
-	}
-	return "", fmt.Errorf("no app at %s is served any more", a.Upstream)
-}
-
-// Targets are the apps that are served.
-func (s source) Targets(context.Context) ([]capture.Target, error) {
-	var list []capture.Target
-	for _, f := range s.forwards {
-		list = append(list, capture.Target{ID: f.Addr(), Name: f.Addr(), Live: true})
-	}
-	return list, nil
-}
-
-// start serves the page. Replays go through the forwarders, which must outlive close.
-func (i *inspection) start(forwards []*forward.Forwarder, log *slog.Logger) error {
+// start serves the page. Replays go through the forwarders of w, which must outlive
+// close.
+func (i *inspection) start(w *wiring) error {
 	var targets []string
-	for _, f := range forwards {
+	for _, f := range w.forwards {
 		targets = append(targets, f.Addr())
 	}
+	log := w.log
 	page, err := inspector.Handler(inspector.Options{
-		Source: source{i.recorder, forwards}, Masks: i.masks, Target: strings.Join(targets, ", "), Log: log,
+		Source: w.source(), Masks: i.masks, Target: strings.Join(targets, ", "), Log: log,
 	})
 	if err != nil {
 		return fmt.Errorf("make the inspector: %w", err)

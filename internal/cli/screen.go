@@ -45,7 +45,7 @@ func (a *agentRun) onScreen(ctx context.Context) error {
 			if err != nil {
 				return "", err
 			}
-			return source{a.recorder, w.forwards}.Replay(ctx, again)
+			return w.source().Replay(ctx, again)
 		},
 	}
 	if a.inspect != nil {
@@ -73,7 +73,7 @@ func (a *agentRun) onScreen(ctx context.Context) error {
 	w.forward(nil)
 	defer w.close()
 	if a.inspect != nil {
-		if err := a.inspect.start(w.forwards, w.log); err != nil {
+		if err := a.inspect.start(w); err != nil {
 			return err
 		}
 		defer a.inspect.close() // before the forwards, which it uses

@@ -190,7 +190,7 @@ func (a *agentRun) inLines(ctx context.Context, asJSON bool) error {
 	w.forward(p.exchange)
 	defer w.close()
 	if a.inspect != nil {
-		if err := a.inspect.start(w.forwards, w.log); err != nil {
+		if err := a.inspect.start(w); err != nil {
 			return err
 		}
 		defer a.inspect.close() // before the forwards, which it uses

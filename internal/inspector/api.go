@@ -127,7 +127,11 @@ func (h *handler) query(w http.ResponseWriter, r *http.Request) (q capture.Query
 
 // filter reads the filter; nil is none.
 func (h *handler) filter(w http.ResponseWriter, r *http.Request) (*capture.Filter, bool) {
-	f, err := capture.ParseFilter(r.FormValue("filter"), h.Now())
+	return h.parse(w, r.FormValue("filter"))
+}
+
+func (h *handler) parse(w http.ResponseWriter, text string) (*capture.Filter, bool) {
+	f, err := capture.ParseFilter(text, h.Now())
 	if err == nil {
 		return f, true
 	}

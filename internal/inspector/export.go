@@ -8,8 +8,12 @@ import (
 	"github.com/relaytunnel/relay/internal/capture"
 )
 
-// maxExport bounds how many exchanges one export has.
-const maxExport = 10_000
+const (
+	// maxExport bounds how many exchanges one export has.
+	maxExport = 10_000
+	// maxExportBytes bounds their bodies: they are in memory together.
+	maxExportBytes = 64 << 20
+)
 
 // collection is the JSON form of several exchanges.
 type collection struct {
@@ -37,38 +41,92 @@ func (h *handler) export(w http.ResponseWriter, r *http.Request) {
 		h.save(w, x.ID+".har", harOf([]*capture.Exchange{x}))
 	case "json":
 		h.save(w, x.ID+".json", x)
+	case "fixture":
+		h.saveFixtures(w, x.ID+".json", []*capture.Exchange{x})
 	default:
-		problem(w, http.StatusUnprocessableEntity, "invalid", "format is curl, httpie, fetch, har or json.")
+		problem(w, http.StatusUnprocessableEntity, "invalid", "format is curl, httpie, fetch, har, json or fixture.")
 	}
 }
 
-// exportList is the same for all that a filter chooses.
+// exportList is the same for several: those that are named, or all that a filter
+// chooses.
 func (h *handler) exportList(w http.ResponseWriter, r *http.Request) {
-	f, ok := h.filter(w, r)
+	list, ok := h.exported(w, r)
 	if !ok {
 		return
-	}
-	list, _, err := h.Source.List(r.Context(), capture.Query{Filter: f, Limit: maxExport})
-	if err != nil {
-		h.broken(w, err)
-		return
-	}
-	if r.FormValue("reveal") != "1" {
-		for i, x := range list {
-			list[i] = h.masks.Apply(x)
-		}
 	}
 	switch r.FormValue("format") {
 	case "har":
 		h.save(w, "requests.har", harOf(list))
 	case "json":
-		if list == nil {
-			list = []*capture.Exchange{}
-		}
 		h.save(w, "requests.json", collection{list})
+	case "fixture":
+		h.saveFixtures(w, "fixtures.jsonl", list)
 	default:
-		problem(w, http.StatusUnprocessableEntity, "invalid", "format is har or json.")
+		problem(w, http.StatusUnprocessableEntity, "invalid", "format is har, json or fixture.")
 	}
+}
+
+// exported are the exchanges that an export is to have, the newest first.
+func (h *handler) exported(w http.ResponseWriter, r *http.Request) ([]*capture.Exchange, bool) {
+	list := []*capture.Exchange{}
+	if ids := r.URL.Query()["id"]; len(ids) > 0 {
+		if len(ids) > maxBulk {
+			problem(w, http.StatusUnprocessableEntity, "too_many", "These are more than 1000 requests: choose fewer.")
+			return nil, false
+		}
+		for _, id := range ids {
+			x := h.find(w, r, id)
+			if x == nil {
+				return nil, false
+			}
+			list = append(list, x)
+		}
+		return list, true
+	}
+	f, ok := h.filter(w, r)
+	if !ok {
+		return nil, false
+	}
+	chosen, _, err := h.Source.List(r.Context(), capture.Query{Filter: f, Limit: maxExport})
+	if err != nil {
+		h.broken(w, err)
+		return nil, false
+	}
+	bytes := 0
+	for _, x := range chosen {
+		if x.Request.Body.Omitted { // the list of a store has no bodies
+			if x = h.find(w, r, x.ID); x == nil {
+				return nil, false
+			}
+		} else if r.FormValue("reveal") != "1" {
+			x = h.masks.Apply(x)
+		}
+		list = append(list, x)
+		if bytes += len(x.Request.Body.Kept); x.Response != nil {
+			bytes += len(x.Response.Body.Kept)
+		}
+		if bytes > maxExportBytes {
+			problem(w, http.StatusUnprocessableEntity, "too_large", "The bodies of these are more than 64 MiB: choose fewer.")
+			return nil, false
+		}
+	}
+	return list, true
+}
+
+// saveFixtures writes one fixture on each line.
+func (h *handler) saveFixtures(w http.ResponseWriter, name string, list []*capture.Exchange) {
+	var out []byte
+	for _, x := range list {
+		b, err := x.Fixture()
+		if err != nil {
+			h.broken(w, err)
+			return
+		}
+		out = append(append(out, b...), '\n')
+	}
+	download(w, name, "application/jsonl")
+	_, _ = w.Write(out)
 }
 
 func (h *handler) save(w http.ResponseWriter, name string, v any) {

@@ -24,7 +24,9 @@ type Source interface {
 	// Next waits for changes after a version; 0 answers at once.
 	Next(ctx context.Context, after uint64) (capture.Changes, error)
 	// Replay sends a request again, and returns the id of the new exchange when it is
-	// over or ctx has ended.
+	// over or ctx has ended. Errors of these kinds are told to people: relay.ErrOffline
+	// (nobody is there to get it), relay.ErrNotFound (there is no such target),
+	// relay.ErrInvalid (it cannot be signed).
 	Replay(ctx context.Context, a capture.Again) (id string, err error)
 	// Targets lists who can get a replay.
 	Targets(ctx context.Context) ([]capture.Target, error)
@@ -79,6 +81,7 @@ func Handler(o Options) (http.Handler, error) {
 	mux.HandleFunc("GET /api/v1/requests/{id}/diff", h.diff)
 	mux.HandleFunc("GET /api/v1/requests/{id}/export", h.export)
 	mux.HandleFunc("POST /api/v1/requests/{id}/replay", h.replay)
+	mux.HandleFunc("POST /api/v1/requests/replay", h.replayMany)
 	mux.HandleFunc("GET /api/v1/targets", h.targets)
 	mux.HandleFunc("GET /api/v1/session", h.session)
 	mux.HandleFunc("/api/", func(w http.ResponseWriter, r *http.Request) {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/relaytunnel/relay/internal/capture"
+	"github.com/relaytunnel/relay/internal/relay"
 )
 
 // edit is what a replay changes. What is not there stays as it was.
@@ -21,6 +22,8 @@ type edit struct {
 	Headers *[]capture.Field `json:"headers"`
 	Body    *string          `json:"body"`
 	Base64  *string          `json:"body_base64"` // the same, for bytes that are no text
+	To      string           `json:"to"`          // id of a target; "" for who has had it
+	Sign    bool             `json:"sign"`        // with a new signature
 }
 
 const (
@@ -69,10 +72,30 @@ func (h *handler) replay(w http.ResponseWriter, r *http.Request) {
 	defer cancel()
 	id, err := h.Source.Replay(ctx, again)
 	if err != nil && (!errors.Is(err, context.DeadlineExceeded) || id == "") {
-		h.broken(w, err)
+		h.refusal(err, e.Sign).write(w)
 		return
 	}
 	answer(w, http.StatusOK, replayed{id, err == nil})
+}
+
+// refusal says why a replay could not be. An error of no kind is ours.
+func (h *handler) refusal(err error, sign bool) *failure {
+	switch {
+	case errors.Is(err, relay.ErrOffline):
+		return newProblem(http.StatusConflict, "offline", sentence(err, relay.ErrOffline))
+	case errors.Is(err, relay.ErrNotFound):
+		return newProblem(http.StatusNotFound, "not_found", sentence(err, relay.ErrNotFound))
+	case errors.Is(err, relay.ErrInvalid) && sign:
+		return newProblem(http.StatusUnprocessableEntity, "cannot_sign", sentence(err, relay.ErrInvalid))
+	}
+	h.log.Error("inspector: replay", "err", err)
+	return newProblem(http.StatusInternalServerError, "internal", "That failed; the log says why.")
+}
+
+// sentence makes one of an error whose kind the code tells.
+func sentence(err, kind error) string {
+	s := strings.TrimSuffix(strings.TrimPrefix(err.Error(), kind.Error()+": "), ".")
+	return strings.ToUpper(s[:1]) + s[1:] + "."
 }
 
 // Again makes the request that repeats x as it was. The errors are sentences for
@@ -81,7 +104,7 @@ func Again(x *capture.Exchange) (capture.Again, error) { return (&edit{}).apply(
 
 // apply makes the request to send. The errors are sentences for people.
 func (e *edit) apply(x *capture.Exchange) (capture.Again, error) {
-	a := capture.Again{Of: x.ID, Upstream: x.Upstream, Method: x.Request.Method, Target: x.Request.Target, Host: x.Request.Host}
+	a := capture.Again{Of: x.ID, Upstream: x.Upstream, To: e.To, Sign: e.Sign, Method: x.Request.Method, Target: x.Request.Target, Host: x.Request.Host}
 	if e.Method != nil {
 		a.Method = *e.Method
 	}
