@@ -144,7 +144,11 @@ func (h *handler) save(w http.ResponseWriter, name string, v any) {
 func sent(x *capture.Exchange) []capture.Field {
 	var fields []capture.Field
 	for _, f := range x.Request.Header.Fields() {
-		if !strings.HasPrefix(f.Name, "Relay-") && !strings.HasPrefix(f.Name, "X-Forwarded-") && f.Name != "Forwarded" && !isPerConnection(f.Name) {
+		switch {
+		case strings.HasPrefix(f.Name, "Relay-") || strings.HasPrefix(f.Name, "X-Forwarded-") || f.Name == "Forwarded":
+		case isPerConnection(f.Name):
+		case f.Name == "Content-Encoding" && x.Request.Body.Masked && x.Request.Body.Encoding == "": // a mask unpacks
+		default:
 			fields = append(fields, f)
 		}
 	}
