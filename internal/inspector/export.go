@@ -34,6 +34,10 @@ func (h *handler) export(w http.ResponseWriter, r *http.Request) {
 			problem(w, http.StatusConflict, "truncated", "Only the beginning of its body was kept, so it cannot be written as a command.")
 			return
 		}
+		if why := writable(x, format); why != "" {
+			problem(w, http.StatusConflict, "cannot_write", why)
+			return
+		}
 		as := map[string]func(*capture.Exchange) string{"curl": curl, "httpie": httpie, "fetch": fetch}[format]
 		download(w, x.ID+"-"+format+".txt", text)
 		_, _ = w.Write([]byte(as(x)))

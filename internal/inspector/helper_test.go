@@ -76,6 +76,7 @@ func (s *source) replays() []capture.Again {
 // exchange is one to be recorded. What is not set is that of a small GET that went well.
 type exchange struct {
 	id, method, target, host string
+	scheme                   string
 	header                   http.Header
 	body                     string
 	status                   int
@@ -107,12 +108,15 @@ func record(t *testing.T, r *capture.Recorder, e exchange) string {
 	if e.host == "" {
 		e.host = "alice.relay.test"
 	}
+	if e.scheme == "" {
+		e.scheme = "https"
+	}
 	if e.status == 0 {
 		e.status = http.StatusOK
 	}
 	req := &http.Request{Method: e.method, RequestURI: e.target, Host: e.host, Header: e.header}
 	tap := r.Open(req, capture.Opening{
-		RequestID: e.id, Visitor: "192.0.2.7", Scheme: "https", Upstream: "127.0.0.1:3000", Header: e.header,
+		RequestID: e.id, Visitor: "192.0.2.7", Scheme: e.scheme, Upstream: "127.0.0.1:3000", Header: e.header,
 		Replay: e.replayOf != "", ReplayOf: e.replayOf,
 	})
 	pass(t, tap.RequestBody(io.NopCloser(strings.NewReader(e.body)), int64(len(e.body)), func() http.Header { return nil }))
