@@ -157,9 +157,15 @@ func TestCommandsThatCannotBe(t *testing.T) {
 		method, format string
 		want           int
 	}{
-		{"GET", "curl", 200}, {"GET", "httpie", 200}, {"GET", "fetch", 409},
-		{"HEAD", "curl", 409}, {"HEAD", "httpie", 200}, {"HEAD", "fetch", 409},
-		{"POST", "curl", 200}, {"POST", "httpie", 200}, {"POST", "fetch", 200},
+		{"GET", "curl", 200},
+		{"GET", "httpie", 200},
+		{"GET", "fetch", 409},
+		{"HEAD", "curl", 409},
+		{"HEAD", "httpie", 200},
+		{"HEAD", "fetch", 409},
+		{"POST", "curl", 200},
+		{"POST", "httpie", 200},
+		{"POST", "fetch", 200},
 	} {
 		id := record(t, s.Recorder, exchange{method: tt.method, body: "x"})
 		w := a.call(http.MethodGet, "/api/v1/requests/"+id+"/export?format="+tt.format, "")

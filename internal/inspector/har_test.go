@@ -96,7 +96,7 @@ func TestHAR(t *testing.T) {
 
 // The schema that others check HAR files with finds nothing wrong.
 func TestHARIsValid(t *testing.T) {
-	dir, err := filepath.Abs("testdata/har")
+	dir, err := filepath.Abs("testdata/judge")
 	if err != nil {
 		t.Fatal(err)
 	}

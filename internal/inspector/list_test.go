@@ -14,8 +14,10 @@ import (
 
 func TestListIsNewestFirst(t *testing.T) {
 	s := newSource()
-	first := record(t, s.Recorder, exchange{id: "req_1", target: "/a?x=1", method: "POST", body: "hello", status: 201, answer: "world!",
-		answerHeader: fields("Content-Type", "text/plain")})
+	first := record(t, s.Recorder, exchange{
+		id: "req_1", target: "/a?x=1", method: "POST", body: "hello", status: 201, answer: "world!",
+		answerHeader: fields("Content-Type", "text/plain"),
+	})
 	record(t, s.Recorder, exchange{id: "req_2", target: "/b", replayOf: first})
 	record(t, s.Recorder, exchange{id: "req_3", target: "/c", mute: true, open: true})
 	var got page

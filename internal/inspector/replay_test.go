@@ -182,7 +182,7 @@ func TestReplayThatIsRefused(t *testing.T) {
 		{fmt.Errorf("%w: no agent serves hooks just now", relay.ErrOffline), "", 409, "offline", "No agent serves hooks just now."},
 		{relay.ErrOffline, "", 409, "offline", "Offline."},
 		{fmt.Errorf("%w: ", relay.ErrOffline), "", 409, "offline", "Offline."},
-		{fmt.Errorf("%w: è is away.", relay.ErrOffline), "", 409, "offline", "È is away."},
+		{fmt.Errorf("%w: è is away", relay.ErrOffline), "", 409, "offline", "È is away."},
 		{fmt.Errorf("%w: no app at x:1 is served here", relay.ErrNotFound), `{"to":"x:1"}`, 404, "not_found", "No app at x:1 is served here."},
 		{fmt.Errorf("%w: no secret is known", relay.ErrInvalid), `{"sign":true}`, 422, "cannot_sign", "No secret is known."},
 		{errors.New("dial 10.0.0.1: secret place"), "", 500, "internal", "That failed; the log says why."},
