@@ -225,7 +225,7 @@ func TestStreamAfterAnotherProcess(t *testing.T) {
 			t.Fatal("two processes have the same epoch")
 		}
 		epoch := epochOf(first)
-		for _, id := range []string{old.id, "x", ":", epoch, epoch + ":", epoch + ":x", epoch + ":-1", epoch + ":999999", "\x00"} {
+		for _, id := range []string{old.id, epochOf(old) + ":1", "x", ":", epoch, epoch + ":", epoch + ":x", epoch + ":-1", epoch + ":999999", "\x00"} {
 			l := a.listen("", id)
 			if e := l.next(); e.name != "hello" || len(e.Items) != 0 || e.id != first.id {
 				t.Errorf("after %q: %+v", id, e)
