@@ -1,0 +1,143 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/relaytunnel/relay/internal/capture"
+)
+
+// recordedInFiles reads what a filter chooses of files and folders, in their order: at
+// most the last limit ones; 0 is all. All of it is read before anything is sent, so that
+// a mistake in the last file is told first.
+func recordedInFiles(paths []string, in io.Reader, filter *capture.Filter, limit int) ([]recorded, error) {
+	var list []recorded
+	for _, path := range paths {
+		files, err := filesAt(path)
+		if err != nil {
+			return nil, err
+		}
+		for _, name := range files {
+			found, err := exchangesIn(name, in)
+			if err != nil {
+				return nil, err
+			}
+			for _, x := range found {
+				if filter.Match(x) {
+					list = append(list, recorded{x.ID, func(context.Context) (*capture.Exchange, error) { return x, nil }})
+				}
+			}
+		}
+	}
+	if len(list) == 0 {
+		return nil, fmt.Errorf("nothing was chosen: no request in %s is what the filter wants", strings.Join(paths, ", "))
+	}
+	if limit > 0 && len(list) > limit {
+		list = list[len(list)-limit:]
+	}
+	return list, nil
+}
+
+// filesAt lists the files that a path stands for, by their names; "-" is standard input.
+func filesAt(path string) ([]string, error) {
+	if path == "-" {
+		return []string{path}, nil
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, fmt.Errorf("--file: %w", err)
+	}
+	if !info.IsDir() {
+		return []string{path}, nil
+	}
+	var files []string
+	err = filepath.WalkDir(path, func(name string, d fs.DirEntry, err error) error {
+		if err == nil && !d.IsDir() && slices.Contains([]string{".json", ".jsonl", ".har"}, strings.ToLower(filepath.Ext(name))) {
+			files = append(files, name)
+		}
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("--file: %w", err)
+	}
+	if len(files) == 0 {
+		return nil, fmt.Errorf("--file: there is no .json, .jsonl or .har file in %s", path)
+	}
+	return files, nil
+}
+
+// exchangesIn reads all that is in one file: one or more JSON values, each a fixture, an
+// exchange or a list of them as relay requests export writes it, or a HAR. The ids are
+// the file's name, with a number where it has several.
+func exchangesIn(name string, in io.Reader) ([]*capture.Exchange, error) {
+	source := in
+	if name != "-" {
+		f, err := os.Open(name)
+		if err != nil {
+			return nil, fmt.Errorf("--file: %w", err)
+		}
+		defer func() { _ = f.Close() }()
+		source = f
+	}
+	var all []*capture.Exchange
+	values := json.NewDecoder(source)
+	for n := 1; ; n++ {
+		var value json.RawMessage
+		err := values.Decode(&value)
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err == nil {
+			var some []*capture.Exchange
+			some, err = exchangesOf(value)
+			all = append(all, some...)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("%s, value %d: %w", name, n, err)
+		}
+	}
+	for i, x := range all {
+		x.ID = name
+		if len(all) > 1 {
+			x.ID = fmt.Sprintf("%s:%d", name, i+1)
+		}
+	}
+	return all, nil
+}
+
+// exchangesOf reads one JSON value, whatever it is.
+func exchangesOf(value json.RawMessage) ([]*capture.Exchange, error) {
+	if bytes.HasPrefix(value, []byte("[")) {
+		return nil, errors.New("it is a list; give fixtures one per line, HAR, or what relay requests export --output json writes")
+	}
+	var kind struct {
+		Fixture json.RawMessage     `json:"relay_fixture"`
+		Log     json.RawMessage     `json:"log"`
+		Items   []*capture.Exchange `json:"items"`
+		Request json.RawMessage     `json:"request"`
+	}
+	if err := json.Unmarshal(value, &kind); err != nil {
+		return nil, err
+	}
+	switch {
+	case kind.Fixture != nil:
+		return nil, errors.New("FIXTURE")
+	case kind.Log != nil:
+		return exchangesOfHAR(kind.Log)
+	case kind.Items != nil:
+		return kind.Items, nil
+	case kind.Request != nil:
+		x := &capture.Exchange{}
+		return []*capture.Exchange{x}, json.Unmarshal(value, x)
+	}
+	return nil, errors.New("it is no recorded request: a fixture has relay_fixture, a HAR has log, an export has items or request")
+}
