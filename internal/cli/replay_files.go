@@ -133,7 +133,8 @@ func exchangesOf(value json.RawMessage) ([]*capture.Exchange, error) {
 		return nil, errors.New("FIXTURE")
 	case kind.Log != nil:
 		return exchangesOfHAR(kind.Log)
-	case kind.Items != nil:
+	case kind.Items != nil: // the newest first
+		slices.SortStableFunc(kind.Items, func(a, b *capture.Exchange) int { return a.Began.Compare(b.Began) })
 		return kind.Items, nil
 	case kind.Request != nil:
 		x := &capture.Exchange{}

@@ -187,8 +187,7 @@ func (x *exporter) intoFolder(ctx context.Context, e *env, dir string) error {
 	return nil
 }
 
-// fileOf names a file after a request: sorted by name they are in the order in which they
-// came.
+// fileOf names a file after a request: by name they are in the order in which they came.
 func fileOf(s inspector.Summary) string {
 	path, _, _ := strings.Cut(s.Target, "?")
 	plain := func(text string) string {
@@ -201,5 +200,6 @@ func fileOf(s inspector.Summary) string {
 	}
 	const most = 60 // of the path: names of files have a limit
 	path = strings.ToLower(s.Method) + "-" + plain(path)
-	return strings.TrimRight(plain(s.ID)+"-"+path[:min(len(path), most)], "-.")
+	path = strings.TrimRight(path[:min(len(path), most)], "-.")
+	return s.Began.UTC().Format("20060102T150405.000") + "-" + path + "-" + plain(s.ID)
 }

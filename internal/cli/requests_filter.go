@@ -22,7 +22,7 @@ func termFlags() []urfave.Flag {
 		&urfave.StringFlag{Name: "status", Usage: "answered with this `STATUS`: 404, 5xx, or none"},
 		&urfave.StringFlag{Name: "method", Usage: "with this `METHOD`"},
 		&urfave.StringFlag{Name: "path", Usage: "whose path begins with `PATH`, or is like it: '*.png'"},
-		&urfave.StringFlag{Name: "endpoint", Usage: "to the endpoint `NAME`; only the server knows it"},
+		&urfave.StringFlag{Name: "endpoint", Usage: "to the endpoint `NAME`, in full like hooks-alice; only the server knows it"},
 	}
 }
 
