@@ -253,11 +253,17 @@ func cmdCode(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// app NAME starts a web app and keeps its port in the variable NAME. It answers
-// with its name and what it was asked.
+// app NAME [json] starts a web app and keeps its port in the variable NAME. It answers
+// with its name and what it was asked, or with JSON.
 func cmdApp(ts *testscript.TestScript, neg bool, args []string) {
-	usage(ts, !neg && len(args) == 1, "app NAME")
+	usage(ts, !neg && (len(args) == 1 || len(args) == 2 && args[1] == "json"), "app NAME [json]")
 	app := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if len(args) == 2 {
+			w.Header().Set("Content-Type", "application/json")
+			w.Header().Set("Set-Cookie", "session=1")
+			_, _ = fmt.Fprintf(w, `{"id":8,"path":%q,"items":[1,2]}`, r.URL.Path)
+			return
+		}
 		_, _ = fmt.Fprintf(w, "%s got %s %s for %s from %s by %s\n", args[0], r.Method, r.RequestURI, r.Host,
 			r.Header.Get("X-Forwarded-For"), r.Header.Get("X-Forwarded-Proto"))
 	}))

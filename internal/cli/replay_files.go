@@ -2,12 +2,14 @@ package cli
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -16,11 +18,11 @@ import (
 	"github.com/relaytunnel/relay/internal/capture"
 )
 
-// recordedInFiles reads what a filter chooses of files and folders, in their order: at
-// most the last limit ones; 0 is all. All of it is read before anything is sent, so that
+// recordedInFiles reads what a filter chooses of files and folders, in the order in which
+// it was recorded: at most the newest limit ones; 0 is all. All of it is read before anything is sent, so that
 // a mistake in the last file is told first.
 func recordedInFiles(paths []string, in io.Reader, filter *capture.Filter, limit int) ([]recorded, error) {
-	var list []recorded
+	var chosen []*capture.Exchange
 	for _, path := range paths {
 		files, err := filesAt(path)
 		if err != nil {
@@ -33,16 +35,21 @@ func recordedInFiles(paths []string, in io.Reader, filter *capture.Filter, limit
 			}
 			for _, x := range found {
 				if filter.Match(x) {
-					list = append(list, recorded{x.ID, func(context.Context) (*capture.Exchange, error) { return x, nil }})
+					chosen = append(chosen, x)
 				}
 			}
 		}
 	}
-	if len(list) == 0 {
+	if len(chosen) == 0 {
 		return nil, fmt.Errorf("nothing was chosen: no request in %s is what the filter wants", strings.Join(paths, ", "))
 	}
-	if limit > 0 && len(list) > limit {
-		list = list[len(list)-limit:]
+	slices.SortStableFunc(chosen, func(a, b *capture.Exchange) int { return a.Began.Compare(b.Began) })
+	if limit > 0 && len(chosen) > limit {
+		chosen = chosen[len(chosen)-limit:]
+	}
+	list := make([]recorded, 0, len(chosen))
+	for _, x := range chosen {
+		list = append(list, recorded{x.ID, func(context.Context) (*capture.Exchange, error) { return x, nil }})
 	}
 	return list, nil
 }
@@ -106,12 +113,30 @@ func exchangesIn(name string, in io.Reader) ([]*capture.Exchange, error) {
 		}
 	}
 	for i, x := range all {
+		canonical(x)
 		x.ID = name
 		if len(all) > 1 {
 			x.ID = fmt.Sprintf("%s:%d", name, i+1)
 		}
 	}
 	return all, nil
+}
+
+// canonical puts right what people write in their own way: names of header fields. The
+// type of a body may stand in the head alone.
+func canonical(x *capture.Exchange) {
+	tidy := func(h *capture.Header, b *capture.Body) {
+		all := http.Header{}
+		for _, f := range h.Fields() {
+			all.Add(f.Name, f.Value)
+		}
+		*h = capture.Header(all)
+		b.Type = cmp.Or(b.Type, h.Get("Content-Type"))
+	}
+	tidy(&x.Request.Header, &x.Request.Body)
+	if x.Response != nil {
+		tidy(&x.Response.Header, &x.Response.Body)
+	}
 }
 
 // exchangesOf reads one JSON value, whatever it is.
@@ -130,11 +155,11 @@ func exchangesOf(value json.RawMessage) ([]*capture.Exchange, error) {
 	}
 	switch {
 	case kind.Fixture != nil:
-		return nil, errors.New("FIXTURE")
+		x, err := capture.ReadFixture(value)
+		return []*capture.Exchange{x}, err
 	case kind.Log != nil:
 		return exchangesOfHAR(kind.Log)
-	case kind.Items != nil: // the newest first
-		slices.SortStableFunc(kind.Items, func(a, b *capture.Exchange) int { return a.Began.Compare(b.Began) })
+	case kind.Items != nil:
 		return kind.Items, nil
 	case kind.Request != nil:
 		x := &capture.Exchange{}

@@ -147,7 +147,7 @@ func (rp *replayer) one(ctx context.Context, r recorded) (replayedEvent, error) 
 		if errors.As(err, &dial) && dial.Op == "dial" && !rp.answered.Load() {
 			return out, &client.UnreachableError{Server: rp.to.String(), Err: client.Plainly(err)}
 		}
-		out.Outcome, out.Error = outcomeFailed, client.Plainly(err).Error()
+		out.Outcome, out.Error = outcomeFailed, rp.plainly(err)
 		if rp.compare && x.Response == nil { // as it was
 			out.Outcome = outcomeSame
 		}
@@ -173,11 +173,11 @@ func (rp *replayer) request(ctx context.Context, x *capture.Exchange) (req *http
 		return nil, nil, nil, errSkipped("it is not over yet")
 	case x.Request.Header.Get("Upgrade") != "":
 		return nil, nil, nil, errSkipped("it is a WebSocket or another upgrade")
-	case x.Request.Body.Truncated:
+	case incomplete(&x.Request.Body):
 		return nil, nil, nil, errSkipped("only the beginning of its body was kept")
 	case x.Request.Body.Masked || bytes.Contains(x.Request.Body.Kept, []byte(capture.Mask)):
 		return nil, nil, nil, errSkipped("its body has masked values; export it with --reveal")
-	case rp.compare && x.Response != nil && x.Response.Body.Truncated:
+	case rp.compare && x.Response != nil && incomplete(&x.Response.Body):
 		return nil, nil, nil, errSkipped("only the beginning of its answer was kept, which cannot be compared")
 	}
 	again, err := inspector.Again(x)
@@ -228,6 +228,21 @@ func (rp *replayer) request(ctx context.Context, x *capture.Exchange) (req *http
 	req.URL, err = targetBelow(rp.to, again.Target)
 	req.Host, req.Header = host, again.Header
 	return req, again.Body, leftOut, err
+}
+
+// incomplete tells whether something of a body is missing.
+func incomplete(b *capture.Body) bool { return b.Truncated || b.Omitted && b.Size > 0 }
+
+// plainly says why there was no answer.
+func (rp *replayer) plainly(err error) string {
+	var late net.Error
+	switch {
+	case errors.As(err, &late) && late.Timeout():
+		return "no answer within " + rp.client.Timeout.String()
+	case errors.Is(err, io.EOF):
+		return "the app closed the connection without an answer"
+	}
+	return client.Plainly(err).Error()
 }
 
 // targetBelow is the URL of a target, byte for byte, at an app.

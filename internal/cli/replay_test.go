@@ -116,7 +116,7 @@ func TestReplayedRequest(t *testing.T) {
 				_ = r.Header.Write(&b)
 				body, _ := io.ReadAll(r.Body)
 				got <- strings.ReplaceAll(b.String(), "\r", "") + string(body)
-				_, _ = io.WriteString(w, "ok")
+				w.WriteHeader(http.StatusNoContent)
 			}))
 			defer app.Close()
 			rp, _ := newReplayer(t, app.URL+test.to)
@@ -153,11 +153,15 @@ func TestReplayHostElsewhere(t *testing.T) {
 
 func TestReplayOutcomes(t *testing.T) {
 	app := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header()["Content-Type"] = nil
 		_, _ = io.Copy(io.Discard, r.Body) // or the server does not see that somebody leaves
 		switch r.URL.Path {
 		case "/cut":
+			panic(http.ErrAbortHandler)
+		case "/half":
 			w.Header().Set("Content-Length", "10")
 			_, _ = io.WriteString(w, "half")
+			_ = http.NewResponseController(w).Flush()
 			panic(http.ErrAbortHandler)
 		case "/slow":
 			<-r.Context().Done()
@@ -175,14 +179,15 @@ func TestReplayOutcomes(t *testing.T) {
 		status  int
 		err     string
 	}{
-		"same":          {outcome: outcomeSame, status: 200},
-		"nobody looks":  {sends: true, change: func(x *capture.Exchange) { x.Response.Status = 500 }, outcome: outcomeSent, status: 200},
-		"changed":       {change: func(x *capture.Exchange) { x.Response.Status = 500 }, outcome: outcomeChanged, status: 200},
-		"a redirection": {change: func(x *capture.Exchange) { x.Request.Target = "/moved" }, outcome: outcomeChanged, status: 302},
-		"broken off":    {change: func(x *capture.Exchange) { x.Request.Target = "/cut" }, outcome: outcomeFailed, err: "broke off"},
-		"too slow":      {change: func(x *capture.Exchange) { x.Request.Target = "/slow" }, outcome: outcomeFailed, err: "time"},
+		"same":              {outcome: outcomeSame, status: 200},
+		"nobody looks":      {sends: true, change: func(x *capture.Exchange) { x.Response.Status = 500 }, outcome: outcomeSent, status: 200},
+		"changed":           {change: func(x *capture.Exchange) { x.Response.Status = 500 }, outcome: outcomeChanged, status: 200},
+		"a redirection":     {change: func(x *capture.Exchange) { x.Request.Target = "/moved" }, outcome: outcomeChanged, status: 302},
+		"broken off":        {change: func(x *capture.Exchange) { x.Request.Target = "/cut" }, outcome: outcomeFailed, err: "closed the connection"},
+		"an answer cut off": {change: func(x *capture.Exchange) { x.Request.Target = "/half" }, outcome: outcomeFailed, err: "the answer broke off"},
+		"too slow":          {change: func(x *capture.Exchange) { x.Request.Target = "/slow" }, outcome: outcomeFailed, err: "no answer within 50ms"},
 		"no answer, as before": {
-			change: func(x *capture.Exchange) { x.Request.Target, x.Response = "/cut", nil }, outcome: outcomeSame, err: "broke off",
+			change: func(x *capture.Exchange) { x.Request.Target, x.Response = "/cut", nil }, outcome: outcomeSame, err: "closed the connection",
 		},
 		"an answer at last": {change: func(x *capture.Exchange) { x.Response = nil }, outcome: outcomeChanged, status: 200},
 		"live":              {change: func(x *capture.Exchange) { x.State = capture.Live }, outcome: outcomeSkipped, err: "not over"},
@@ -195,6 +200,9 @@ func TestReplayOutcomes(t *testing.T) {
 		},
 		"a truncated answer that nobody looks at": {
 			sends: true, change: func(x *capture.Exchange) { x.Response.Body.Truncated = true }, outcome: outcomeSent, status: 200,
+		},
+		"a body that was left out": {
+			change: func(x *capture.Exchange) { x.Request.Body = capture.Body{Size: 5, Omitted: true} }, outcome: outcomeSkipped, err: "its body was kept",
 		},
 		"a masked body": {
 			change:  func(x *capture.Exchange) { x.Request.Body.Kept = []byte(`{"a":"` + capture.Mask + `"}`) },
@@ -224,6 +232,7 @@ func TestReplayKeepsTheOrder(t *testing.T) {
 		waiting []chan struct{}
 	)
 	app := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header()["Content-Type"] = nil
 		mine := make(chan struct{})
 		mu.Lock()
 		if waiting = append(waiting, mine); len(waiting) == 3 { // the last that came is answered first
