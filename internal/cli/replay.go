@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	urfave "github.com/urfave/cli/v2"
@@ -63,6 +64,9 @@ func runReplay(c *urfave.Context, e *env) error {
 	case c.IsSet("file"):
 		list, err = recordedInFiles(c.StringSlice("file"), e.in, filter, c.Int("limit"))
 	default:
+		if len(ids) == 0 { // what was itself a replay has its original
+			text = strings.TrimSpace(text + " -is:replay")
+		}
 		list, err = recordedBy(c, ids, text, c.Int("limit"))
 	}
 	if err != nil {

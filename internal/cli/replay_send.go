@@ -179,6 +179,8 @@ func (rp *replayer) request(ctx context.Context, x *capture.Exchange) (req *http
 		return nil, nil, nil, errSkipped("its body has masked values; export it with --reveal")
 	case rp.compare && x.Response != nil && incomplete(&x.Response.Body):
 		return nil, nil, nil, errSkipped("only the beginning of its answer was kept, which cannot be compared")
+	case rp.compare && x.Response != nil && byRelay(x.Response):
+		return nil, nil, nil, errSkipped("the relay answered it, and not the app")
 	}
 	again, err := inspector.Again(x)
 	if err != nil {
@@ -228,6 +230,16 @@ func (rp *replayer) request(ctx context.Context, x *capture.Exchange) (req *http
 	req.URL, err = targetBelow(rp.to, again.Target)
 	req.Host, req.Header = host, again.Header
 	return req, again.Body, leftOut, err
+}
+
+// byRelay tells whether the recorded answer is none of the app's: an error of the relay,
+// or the usual one of an inbox, which has the id of the event.
+func byRelay(r *capture.Response) bool {
+	if r.Header.Get("Relay-Error") != "" {
+		return true
+	}
+	id, ok := bytes.CutPrefix(r.Body.Kept, []byte(`{"id":"evt_`))
+	return ok && r.Status == http.StatusAccepted && bytes.IndexByte(id, ',') < 0
 }
 
 // incomplete tells whether something of a body is missing.

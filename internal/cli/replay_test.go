@@ -204,6 +204,15 @@ func TestReplayOutcomes(t *testing.T) {
 		"a body that was left out": {
 			change: func(x *capture.Exchange) { x.Request.Body = capture.Body{Size: 5, Omitted: true} }, outcome: outcomeSkipped, err: "its body was kept",
 		},
+		"an error of the relay": {
+			change:  func(x *capture.Exchange) { x.Response.Header["Relay-Error"] = []string{"agent_away"} },
+			outcome: outcomeSkipped, err: "not the app",
+		},
+		"an answer of an inbox": {
+			change: func(x *capture.Exchange) {
+				x.Response.Status, x.Response.Body.Kept = 202, []byte(`{"id":"evt_01K8"}`+"\n")
+			}, outcome: outcomeSkipped, err: "not the app",
+		},
 		"a masked body": {
 			change:  func(x *capture.Exchange) { x.Request.Body.Kept = []byte(`{"a":"` + capture.Mask + `"}`) },
 			outcome: outcomeSkipped, err: "masked values",
