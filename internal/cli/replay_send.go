@@ -86,7 +86,7 @@ func (rp *replayer) run(ctx context.Context, list []recorded) error {
 			g.Go(func() error {
 				defer close(results[i])
 				if ctx.Err() != nil {
-					return nil //nolint:nilerr // run says why it ended
+					return nil
 				}
 				x, err := rp.one(ctx, one)
 				switch {
@@ -134,7 +134,7 @@ func (rp *replayer) one(ctx context.Context, r recorded) (replayedEvent, error) 
 	req, body, left, err := rp.request(ctx, x)
 	if err != nil {
 		out.Error = err.Error()
-		return out, nil
+		return out, nil //nolint:nilerr // it is what came of the request
 	}
 	out.LeftOut = left
 	began := rp.now()

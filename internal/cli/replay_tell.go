@@ -88,7 +88,7 @@ func tellChanges(w io.Writer, changes []compare.Change) error {
 		if at == "" {
 			at = c.Part
 		}
-		what := ""
+		var what string
 		switch {
 		case len(c.Lines) > 0:
 			what = map[compare.Kind]string{compare.Changed: "has other lines", compare.Added: "is not empty any more", compare.Removed: "is empty now"}[c.Kind]

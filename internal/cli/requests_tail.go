@@ -50,7 +50,7 @@ func tailRequests(c *urfave.Context, e *env) error {
 	for {
 		err := t.follow(c.Context, r)
 		if c.Context.Err() != nil {
-			return nil
+			return nil //nolint:nilerr // it was ended
 		}
 		if t.epoch == "" || err != nil && codeOf(err) != exitUnreachable && !errors.Is(err, errBrokenOff) {
 			return err // it was never there, or it says no
