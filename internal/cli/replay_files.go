@@ -160,6 +160,9 @@ func exchangesOf(value json.RawMessage) ([]*capture.Exchange, error) {
 	case kind.Log != nil:
 		return exchangesOfHAR(kind.Log)
 	case kind.Items != nil:
+		if slices.Contains(kind.Items, nil) {
+			return nil, errors.New("one of its items is null")
+		}
 		return kind.Items, nil
 	case kind.Request != nil:
 		x := &capture.Exchange{}
