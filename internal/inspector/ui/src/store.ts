@@ -38,6 +38,14 @@ export class Store {
     this.changed();
   }
 
+  stop(): void {
+    this.stream?.close();
+    this.stream = undefined;
+    this.load?.abort();
+    clearTimeout(this.retry);
+    this.listeners.clear();
+  }
+
   /** The place of an exchange in rows, or -1. */
   find(id: string): number {
     return this.rows.findIndex((r) => r.id === id);
