@@ -164,7 +164,7 @@ export function Detail(p: Props): JSX.Element {
   );
 }
 
-function Fields({ fields, label }: { fields: Field[]; label: string }): JSX.Element {
+export function Fields({ fields, label }: { fields: Field[]; label: string }): JSX.Element {
   return (
     <>
       <h3>
