@@ -2,6 +2,7 @@ import type { JSX } from "preact";
 import { useEffect, useState } from "preact/hooks";
 import { body as loadBody } from "./api";
 import type { Edit, Exchange, Field } from "./api";
+import { CodeField } from "./code";
 import { Dialog } from "./dialog";
 import { chosen, TargetFields, useTarget } from "./target";
 
@@ -97,12 +98,7 @@ export function EditDialog(p: { x: Exchange; elsewhere: boolean; onSend: (e: Edi
           Headers
           <textarea rows={8} value={headers} onInput={(e) => setHeaders(e.currentTarget.value)} spellcheck={false} />
         </label>
-        {body !== undefined && (
-          <label>
-            Body
-            <textarea rows={12} value={body} onInput={(e) => setBody(e.currentTarget.value)} spellcheck={false} />
-          </label>
-        )}
+        {body !== undefined && <CodeField label="Body" text={body} onInput={setBody} />}
         <TargetFields c={c} same={p.x.endpoint ? `who has had it: ${p.x.endpoint}` : "who has had it"} focus={p.elsewhere} />
         {note && <p class="note">{note}</p>}
         {error && (
