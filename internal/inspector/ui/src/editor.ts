@@ -58,6 +58,16 @@ export function mount(host: HTMLElement, p: { label: string; text: string; onInp
       keymap.of([...defaultKeymap, ...historyKeymap, ...searchKeymap, ...foldKeymap]),
       EditorView.lineWrapping,
       EditorView.contentAttributes.of({ "aria-label": p.label, spellcheck: "false", autocapitalize: "off" }),
+      EditorView.domEventHandlers({
+        // Where a browser itself replaces several lines it writes a style attribute,
+        // which the page's policy blocks with a complaint.
+        beforeinput(e, view) {
+          if (e.inputType !== "insertText" || e.data === null || view.composing || view.state.selection.main.empty) return false;
+          e.preventDefault();
+          view.dispatch(view.state.replaceSelection(e.data), { userEvent: "input.type", scrollIntoView: true });
+          return true;
+        },
+      }),
       EditorView.updateListener.of((u) => {
         if (u.docChanged) p.onInput(u.state.doc.toString());
       }),
