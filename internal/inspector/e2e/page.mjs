@@ -1,39 +1,9 @@
 // Uses the inspector's page as a person does; see e2e_test.go.
 import assert from "node:assert/strict";
-import { mkdirSync, readFileSync } from "node:fs";
 import http from "node:http";
-import { createRequire } from "node:module";
-import { join } from "node:path";
+import { accessible, context, page, run, shot } from "./browser.mjs";
 
-const { CHROMIUM, MODULES, PROFILE, SHOTS, INSPECTOR, PUBLIC, ROWS } = process.env;
-const require = createRequire(join(MODULES, "x"));
-const { chromium } = require("playwright-core");
-const axe = readFileSync(require.resolve("axe-core/axe.min.js"), "utf8");
-mkdirSync(SHOTS, { recursive: true });
-
-const context = await chromium.launchPersistentContext(PROFILE, {
-  executablePath: CHROMIUM,
-  headless: true,
-  args: ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"],
-  viewport: { width: 1280, height: 800 },
-  permissions: ["clipboard-read", "clipboard-write"],
-});
-context.setDefaultTimeout(10_000);
-const page = await context.newPage();
-const errors = [];
-const outside = [];
-page.on("dialog", (d) => {
-  errors.push(`dialog: ${d.message()}`);
-  d.dismiss();
-});
-page.on("pageerror", (e) => errors.push(`error: ${e.message}`));
-page.on("console", (m) => {
-  // A connection that is refused while the page is offline is told by the browser.
-  if (m.type() === "error" && !/ERR_INTERNET_DISCONNECTED|status of 4/.test(m.text())) errors.push(`console: ${m.text()}`);
-});
-page.on("request", (r) => {
-  if (!r.url().startsWith(INSPECTOR) && !r.url().startsWith(ROWS) && !r.url().startsWith("blob:")) outside.push(r.url());
-});
+const { INSPECTOR, PUBLIC, ROWS } = process.env;
 
 // visit sends a request to the public URL.
 function visit(path, { method = "GET", headers = {}, body } = {}) {
@@ -52,21 +22,8 @@ function visit(path, { method = "GET", headers = {}, body } = {}) {
 const rows = page.locator(".row");
 const first = rows.first();
 const panel = page.locator("#panel");
-const shot = (name) => page.screenshot({ path: join(SHOTS, `${name}.png`) });
 const tab = (name) => page.getByRole("tab", { name }).click();
 const top = (text) => page.waitForFunction((t) => document.querySelector(".row")?.textContent.includes(t), text);
-
-async function accessible(name) {
-  // Runs in the page's own world, past its CSP.
-  await page.evaluate(axe);
-  const { violations } = await page.evaluate(() => window.axe.run(document, { preload: false, runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"] }));
-  const bad = violations.filter((v) => v.impact === "serious" || v.impact === "critical");
-  assert.deepEqual(
-    bad.map((v) => `${v.id}: ${v.nodes.map((n) => `${n.target} ${n.failureSummary}`).join("; ")}`),
-    [],
-    `axe: ${name}`,
-  );
-}
 
 const steps = {
   async "is empty at first"() {
@@ -335,19 +292,4 @@ const steps = {
   },
 };
 
-try {
-  for (const [name, step] of Object.entries(steps)) {
-    const began = Date.now();
-    try {
-      await step();
-    } catch (e) {
-      await shot("failed").catch(() => undefined);
-      throw new Error(`${name}: ${e.message}`, { cause: e });
-    }
-    console.log(`${name}: ${Date.now() - began} ms`);
-    assert.deepEqual(errors, [], name);
-  }
-  assert.deepEqual(outside, [], "requests to elsewhere");
-} finally {
-  await context.close();
-}
+await run(steps, [INSPECTOR, ROWS]);

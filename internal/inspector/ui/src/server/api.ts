@@ -13,7 +13,7 @@ export interface Endpoint {
   secrets: number;
   handshake_secret: boolean;
   verify?: string;
-  kept: { events: number; pending: number; bytes: number };
+  kept: { events: number; pending: number; dead?: number; bytes: number };
   created?: string;
 }
 
@@ -84,6 +84,7 @@ export interface Token {
   last_used?: string;
   last_address?: string;
   expires?: string;
+  current?: boolean; // this page uses it
   token?: string; // once, of a new one
 }
 
@@ -134,7 +135,7 @@ export interface Overview {
   pending: number;
   dead: number;
   recorded?: { kept: number; bytes: number; dropped: number };
-  certificates: Certificate[] | null;
+  certificates: Certificate[];
 }
 
 interface List<T> {

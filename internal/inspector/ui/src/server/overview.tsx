@@ -31,7 +31,7 @@ export function Overview({ admin }: { admin: boolean }): JSX.Element {
             </section>
             <section class="card" aria-label="Certificates">
               <h3>Certificates</h3>
-              <Certificates list={o.certificates ?? []} admin={admin} />
+              <Certificates list={o.certificates} admin={admin} />
             </section>
           </>
         )}

@@ -149,7 +149,7 @@ function Page({ route, session }: { route: Route; session: User }): JSX.Element 
     case "events":
       return route.name ? <EventPage key={route.name} id={route.name} /> : <Events query={route.query} />;
     case "tokens":
-      return <Tokens mine={session.token} url={session.url} />;
+      return <Tokens url={session.url} />;
     case "domains":
       return <Domains />;
   }

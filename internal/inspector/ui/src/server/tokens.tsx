@@ -14,7 +14,7 @@ const lasts: [string, string][] = [
 ];
 
 /** The user's tokens: list, make, revoke. */
-export function Tokens({ mine, url }: { mine: string; url: string }): JSX.Element {
+export function Tokens({ url }: { url: string }): JSX.Element {
   const load = useLoad("tokens", tokens);
   const [fresh, setFresh] = useState<Token>();
   const [revoking, setRevoking] = useState<Token>();
@@ -72,7 +72,7 @@ export function Tokens({ mine, url }: { mine: string; url: string }): JSX.Elemen
                             <code class="quiet">{t.prefix}…</code>
                           </>
                         )}
-                        {t.name === mine && <span class="mark">this session</span>}
+                        {t.current && <span class="mark">this session</span>}
                       </th>
                       <td>
                         <When at={t.created} />
@@ -116,7 +116,7 @@ export function Tokens({ mine, url }: { mine: string; url: string }): JSX.Elemen
         >
           <p>
             Revoke <b><Text s={revoking.name} /></b>? Whoever uses it is turned away from now on.
-            {revoking.name === mine && " You are signed in with it, so you will be signed out."}
+            {revoking.current && " You are signed in with it, so you will be signed out."}
           </p>
         </Confirm>
       )}
