@@ -23,6 +23,8 @@ export const page = await context.newPage();
 const errors = [];
 const outside = [];
 const own = [];
+/** Complaints of the browser that a step brings about on purpose. */
+export const expected = [];
 page.on("dialog", (d) => {
   errors.push(`dialog: ${d.message()}`);
   d.dismiss();
@@ -30,7 +32,7 @@ page.on("dialog", (d) => {
 page.on("pageerror", (e) => errors.push(`error: ${e.message}`));
 page.on("console", (m) => {
   // A connection that is refused while the page is offline is told by the browser.
-  if (m.type() === "error" && !/ERR_INTERNET_DISCONNECTED|status of 4/.test(m.text())) errors.push(`console: ${m.text()}`);
+  if (m.type() === "error" && !/ERR_INTERNET_DISCONNECTED|status of 4/.test(m.text()) && !expected.some((e) => m.text().includes(e))) errors.push(`console: ${m.text()}`);
 });
 page.on("request", (r) => {
   if (!own.some((u) => r.url().startsWith(u)) && !r.url().startsWith("blob:")) outside.push(r.url());

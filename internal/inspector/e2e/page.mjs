@@ -116,13 +116,13 @@ const steps = {
   async "edits and replays"() {
     await page.keyboard.press("e");
     const dialog = page.getByRole("dialog");
-    await dialog.getByLabel("Body").waitFor();
+    await dialog.getByRole("textbox", { name: "Body" }).waitFor();
     assert.doesNotMatch(await dialog.getByLabel("Headers").inputValue(), /very-secret/);
     await shot("edit");
     await accessible("edit");
     await dialog.getByLabel("Path").fill("/hook?edited=1");
     await dialog.getByLabel("Headers").fill((await dialog.getByLabel("Headers").inputValue()) + "\nX-Extra: 1");
-    await dialog.getByLabel("Body").click();
+    await dialog.getByRole("textbox", { name: "Body" }).click();
     await page.keyboard.press("Control+a");
     await page.keyboard.type('{"say":"hello"}');
     await dialog.getByRole("button", { name: "Send" }).click();

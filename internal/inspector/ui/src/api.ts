@@ -125,7 +125,7 @@ export interface Bulk {
   count: number;
   skipped: number;
   replayed: number;
-  failed: { id: string; error: string }[] | null;
+  failed: { id: string; error: string }[];
 }
 
 /** Where the page is: beside an agent, or on a server with somebody signed in. */

@@ -6,8 +6,8 @@ import { Dialog } from "./dialog";
 import { visible } from "./format";
 import { chosen, TargetFields, useTarget } from "./target";
 
-/** So many go in one call: few, so that the bar moves and a stop comes soon. */
-const part = 5;
+/** After so many refusals at the very beginning the others are not tried: they would get the same answer. */
+const enough = 3;
 
 /** Sends many again: asks first, then shows how far it is. ids are in the order in which they came. */
 export function BulkDialog(p: { ids: string[]; more: boolean; filter: string; onClose: () => void }): JSX.Element {
@@ -30,20 +30,31 @@ export function BulkDialog(p: { ids: string[]; more: boolean; filter: string; on
     };
   }, [c.to, c.sign]);
   const go = async () => {
-    const total: Bulk & { failed: { id: string; error: string }[] } = { count: 0, skipped: 0, replayed: 0, failed: [] };
+    const total: Bulk = { count: 0, skipped: 0, replayed: 0, failed: [] };
     setError("");
     setSent(0);
-    try {
-      for (let i = 0; i < p.ids.length && !stop.current.signal.aborted; i += part) {
-        const b = await api.bulk({ ids: p.ids.slice(i, i + part), ...chosen(c) }, stop.current.signal);
-        total.count += b.count;
+    // One in each call: the bar moves, a stop comes soon, and one that is refused
+    // or gone does not keep the others.
+    for (const [i, id] of p.ids.entries()) {
+      try {
+        const b = await api.bulk({ ids: [id], ...chosen(c) }, stop.current.signal);
         total.skipped += b.skipped;
         total.replayed += b.replayed;
-        total.failed.push(...(b.failed ?? []));
-        setSent(Math.min(p.ids.length, i + part));
+        total.failed.push(...b.failed);
+      } catch (e) {
+        if (stop.current.signal.aborted) break;
+        if (!(e instanceof api.Failure) || e.status < 400 || e.status === 401 || e.status === 429) {
+          setError(api.says(e));
+          break;
+        }
+        total.failed.push({ id, error: e.message });
+        if (total.replayed === 0 && total.failed.length === enough && i + 1 < p.ids.length) {
+          setError("The others were not tried: they would get the same answer.");
+          break;
+        }
       }
-    } catch (e) {
-      if (!stop.current.signal.aborted) setError(api.says(e));
+      setSent(i + 1);
+      if (stop.current.signal.aborted) break;
     }
     setResult(total);
   };
@@ -82,12 +93,12 @@ export function BulkDialog(p: { ids: string[]; more: boolean; filter: string; on
               {running
                 ? `${sent} of ${p.ids.length}…`
                 : `${stopped ? "Stopped. " : ""}${requests(result?.replayed ?? 0)} sent again.${result && result.skipped > 0 ? ` ${result.skipped} could not be.` : ""}${
-                    result && result.failed?.length ? ` ${result.failed.length} failed.` : ""
+                    result && result.failed.length > 0 ? ` ${result.failed.length} failed.` : ""
                   }`}
             </p>
           </>
         )}
-        {result && !!result.failed?.length && (
+        {result && result.failed.length > 0 && (
           <ul class="failed">
             {result.failed.slice(0, 50).map((f) => (
               <li key={f.id}>

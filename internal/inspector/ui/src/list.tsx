@@ -102,12 +102,13 @@ export function List(p: Props): JSX.Element {
             <Status x={x} />
             <span class="method">{visible(x.method)}</span>
             <span class="path" title={visible(x.target)}>
+              <bdi>{visible(x.target.slice(0, 300))}</bdi>
               {x.endpoint && (
                 <>
-                  <bdi class="endpoint">{visible(x.endpoint.slice(0, 80))}</bdi>{" "}
+                  {" "}
+                  <bdi class="endpoint">{visible(x.endpoint.slice(0, 80))}</bdi>
                 </>
               )}
-              <bdi>{visible(x.target.slice(0, 300))}</bdi>
               {x.error && <span class="why"> {visible(x.error)}</span>}
             </span>
             <span class="marks">

@@ -196,9 +196,14 @@ export function Requests(props: Props): JSX.Element {
   });
 
   const empty = store.rows.length === 0;
-  // What is chosen now, not what the filter would choose when it is sent: replays
-  // fit it too. The oldest first, as they came.
-  const bulk = () => setOpen({ name: "bulk", ids: store.rows.slice(-most).map((r) => r.id), more: store.rows.length > most });
+  // The list is still that of the filter before.
+  const stale = store.loading || store.filter !== filter;
+  // What is chosen now, not what the filter would choose when it is sent. The oldest
+  // first, as they came; what is a replay itself is not sent again.
+  const bulk = () => {
+    const ids = store.rows.filter((r) => !r.replay).map((r) => r.id);
+    setOpen({ name: "bulk", ids: ids.slice(-most), more: ids.length > most });
+  };
   return (
     <div class={`app${selected !== "" ? " chosen" : ""}`}>
       {props.top(store, () => setOpen({ name: "help" }))}
@@ -226,7 +231,7 @@ export function Requests(props: Props): JSX.Element {
             <details class="menu">
               <summary class="button">All of it</summary>
               <div class="items">
-                <button type="button" disabled={empty || store.loading} onClick={(e) => (shut(e), bulk())}>
+                <button type="button" disabled={empty || stale} onClick={(e) => (shut(e), bulk())}>
                   Replay…
                 </button>
                 <a href={api.exportListURL("har", filter)} download="requests.har">

@@ -26,7 +26,7 @@ export function Deliveries({ id, version = "" }: { id: string; version?: string 
         <>
           <div class="bar">
             <State is={e.status} />
-            {e.reason && <span class="quiet reason">{visible(e.reason.slice(0, 1000))}</span>}
+            {e.reason && !e.deliveries.some((d) => d.reason === e.reason) && <span class="quiet reason">{visible(e.reason.slice(0, 1000))}</span>}
             <span class="push" />
             {e.deliveries.some(open) && (
               <button type="button" class="button small" disabled={doing.busy} onClick={() => run("cancel")}>
@@ -82,7 +82,7 @@ function One({ d }: { d: Delivery }): JSX.Element {
           </span>
         )}
       </header>
-      {d.reason && <p class="reason">{visible(d.reason.slice(0, 1000))}</p>}
+      {d.reason && d.reason !== d.attempts.at(-1)?.reason && <p class="reason">{visible(d.reason.slice(0, 1000))}</p>}
       {d.attempts.length === 0 ? (
         <p class="quiet">{d.status === "pending" ? "No try yet. It waits for its turn, or for an agent." : "No try."}</p>
       ) : (
@@ -101,7 +101,7 @@ function Try({ n, a }: { n: number; a: Attempt }): JSX.Element {
   const fields = fieldsOf(a.header);
   const head = (
     <>
-      <span class="num">{n}.</span> <Status x={{ status: a.status, state: "failed" }} />
+      <span class="num">{n}.</span> <Status x={{ status: a.status, state: a.status === 0 ? "failed" : "done" }} />
       <time dateTime={a.began}>{moment(a.began)}</time>
       <span class="num quiet">{duration(a.duration_ms)}</span>
       {a.reason && <span class="why">{visible(a.reason.slice(0, 500))}</span>}

@@ -69,7 +69,7 @@ function One({ d, onSeen, onRemove }: { d: Domain; onSeen: () => void; onRemove:
           type="button"
           class="button small"
           disabled={doing.busy}
-          aria-label={`Look at ${d.host} now`}
+          aria-label={`${doing.busy ? "Looking…" : "Look now"}: ${d.host}`}
           onClick={() =>
             doing.run(async () => {
               await verifyDomain(d.host);

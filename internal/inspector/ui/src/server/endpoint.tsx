@@ -8,7 +8,7 @@ import { SettingsForm } from "./form";
 import { useDoing, useLoad } from "./load";
 import { Online } from "./overview";
 import { Confirm, Copy, Loaded, Text, When } from "./parts";
-import { blamed, change, defaults, read } from "./settings";
+import { blamed, change, defaults, plain, read } from "./settings";
 import type { Values, Wrong } from "./settings";
 
 /** One endpoint with its settings. */
@@ -59,7 +59,7 @@ function Edit(p: { e: Endpoint }): JSX.Element {
       } catch (err) {
         const at = err instanceof Failure ? blamed(err.message, err.fields.map((f) => f.location)) : undefined;
         if (at === undefined) throw err;
-        setWrong({ [at]: (err as Failure).fields[0]?.message || (err as Failure).message });
+        setWrong({ [at]: (err as Failure).fields[0]?.message || plain((err as Failure).message) });
         // It may have been hidden until it was wrong.
         setTimeout(() => document.getElementById(`set-${at}`)?.focus());
       }

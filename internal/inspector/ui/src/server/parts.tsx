@@ -99,7 +99,7 @@ export function Copy({ text, what }: { text: string; what: string }): JSX.Elemen
     <button
       type="button"
       class="button small"
-      aria-label={`Copy ${what}`}
+      aria-label={`${said || "Copy"} ${what}`}
       onClick={() =>
         navigator.clipboard.writeText(text).then(
           () => setSaid("Copied"),

@@ -281,13 +281,19 @@ export function change(was: Values, v: Values, places: string[]): { change: Chan
   return { change: out, wrong, empty: Object.keys(out).length === 0 };
 }
 
+/** A sentence of the server without what kind of mistake it is about: the field tells that. */
+export function plain(sentence: string): string {
+  const s = sentence.replace(/^invalid (?:(?:settings|secrets|door): )?/i, "");
+  return s.charAt(0).toUpperCase() + s.slice(1);
+}
+
 /** The field that the server's sentence or a path in the body is about, if one is. */
 export function blamed(sentence: string, locations: string[]): string | undefined {
   for (const l of locations) {
     const f = fields.find((one) => l.endsWith(`settings.${(one.path ?? [one.id]).join(".")}`));
     if (f) return f.id;
   }
-  const s = sentence.toLowerCase().replace(/^invalid (settings|secrets): /, "");
+  const s = plain(sentence).toLowerCase();
   const known: [RegExp, string][] = [
     [/^(scheme|read the scheme)/, "scheme"],
     [/^verify mode/, "verify"],

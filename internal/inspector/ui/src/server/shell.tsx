@@ -1,11 +1,10 @@
-import type { JSX } from "preact";
+import type { ComponentChildren, JSX } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
 import { signed } from "../api";
 import type { Session } from "../api";
 import { Live } from "../app";
 import type { Extra } from "../detail";
 import { Requests } from "../requests";
-import type { Store } from "../store";
 import { signOut } from "./api";
 import { Deliveries } from "./deliveries";
 import { Domains } from "./domains";
@@ -70,9 +69,10 @@ export function Shell({ session }: { session: User }): JSX.Element {
     document.title = `${title} · relay`;
     // Who has followed a link begins to read at the new page.
     if (!first.current) main.current?.focus();
+    document.querySelector("nav [aria-current]")?.scrollIntoView({ inline: "nearest", block: "nearest" });
     first.current = false;
   }, [title, route.name]);
-  const head = (
+  const head = (list?: ComponentChildren) => (
     <header class="top">
       <h1>
         <img src="favicon.svg" alt="" width="22" height="22" /> relay <span class="quiet domain">{session.domain}</span>
@@ -85,6 +85,7 @@ export function Shell({ session }: { session: User }): JSX.Element {
         ))}
       </nav>
       <div class="who">
+        {list}
         <span class="user" title={`token ${session.token}`}>
           <Text s={session.user} most={40} />
           {session.admin && <span class="quiet"> admin</span>}
@@ -109,9 +110,15 @@ export function Shell({ session }: { session: User }): JSX.Element {
         extra={extra}
         top={(store, help) => (
           <>
-            {head}
+            {head(
+              <>
+                <Live store={store} />
+                <button type="button" class="button" onClick={help} aria-label="Help" title="Help (?)">
+                  ?
+                </button>
+              </>,
+            )}
             {failed}
-            <Strip store={store} help={help} />
           </>
         )}
       />
@@ -119,23 +126,11 @@ export function Shell({ session }: { session: User }): JSX.Element {
   }
   return (
     <div class="app">
-      {head}
+      {head()}
       {failed}
       <main class="page" ref={main} tabIndex={-1} aria-label={title}>
         <Page route={route} session={session} />
       </main>
-    </div>
-  );
-}
-
-/** Whether the list is live, and its help. */
-function Strip({ store, help }: { store: Store; help: () => void }): JSX.Element {
-  return (
-    <div class="strip">
-      <Live store={store} />
-      <button type="button" class="button small" onClick={help} title="Help (?)">
-        Help
-      </button>
     </div>
   );
 }
