@@ -355,6 +355,8 @@ const steps = {
     await dialog.getByRole("button", { name: "Try again" }).click();
     await main.getByText("Done: 1 event.").waitFor();
     await field("State").selectOption("rejected");
+    await main.getByRole("button", { name: "Give up…" }).click();
+    await main.getByText("has none for that").waitFor();
     await main.getByText("No event fits this filter.").waitFor();
     await shot("events-none");
     await accessible("events none");
@@ -375,21 +377,25 @@ const steps = {
     await nav("Events");
     const asleep = HOOKS.replace("hooks", "asleep");
     const to = new URL(asleep);
-    for (let i = 0; i < 3; i++) {
+    for (let i = 0; i < 105; i++) {
       await new Promise((resolve, reject) => http.request({ host: "127.0.0.1", port: to.port, method: "POST", path: `/waits/${i}`, headers: { Host: to.host } }, (r) => (r.resume(), r.on("end", resolve))).on("error", reject).end("x"));
     }
     await field("State").selectOption("pending");
-    await main.getByRole("link", { name: /\/waits\/2/ }).waitFor();
+    await main.getByRole("link", { name: /\/waits\/104$/ }).waitFor();
+    assert.equal(await main.getByRole("link", { name: /\/waits\/0$/ }).count(), 0, "the first page has 100");
+    await main.getByRole("button", { name: "Older ones" }).click();
+    await main.getByRole("link", { name: /\/waits\/0$/ }).waitFor();
+    assert.equal(await main.getByRole("link", { name: /\/waits\// }).count(), 105);
     await main.getByRole("button", { name: "Give up…" }).click();
     await dialog.getByRole("button", { name: "Give them up" }).click();
-    await main.getByText("Done: 3 events.").waitFor();
+    await main.getByText("Done: 105 events.").waitFor();
     await field("State").selectOption("cancelled");
-    await main.getByRole("link", { name: /\/waits\/2/ }).waitFor();
+    await main.getByRole("link", { name: /\/waits\/104$/ }).waitFor();
     await main.getByRole("button", { name: "Remove…" }).click();
     assert.ok(await dialog.getByRole("button", { name: "Remove" }).isDisabled());
     await dialog.getByLabel(/^Type/).fill("remove");
     await dialog.getByRole("button", { name: "Remove" }).click();
-    await main.getByText("Done: 3 events.").waitFor();
+    await main.getByText("Done: 105 events.").waitFor();
     await main.getByText("No event fits this filter.").waitFor();
   },
   async "makes a token, shows it once, revokes it"() {

@@ -28,7 +28,7 @@ import (
 )
 
 // patience bounds everything that is waited for.
-const patience = 90 * time.Second
+const patience = 3 * time.Minute
 
 // TestPage lets page.mjs use the page of an agent: see there for what it looks at.
 func TestPage(t *testing.T) {

@@ -5,6 +5,7 @@ import type { Exchange, Field, Frame } from "./api";
 import { BodyView } from "./body";
 import { duration, moment, signature, size, visible } from "./format";
 import { Status } from "./list";
+import { Menu } from "./menu";
 
 /** A tab that only some requests have, and only some pages. */
 export interface Extra {
@@ -82,26 +83,26 @@ export function Detail(p: Props): JSX.Element {
           <button type="button" class="button" onClick={() => act.copy("curl")}>
             Copy as curl<kbd aria-hidden="true">c</kbd>
           </button>
-          <details class="menu">
-            <summary class="button">More</summary>
-            <div class="items">
-              <button type="button" onClick={() => act.edit(true)}>
-                Replay to another…
-              </button>
-              <button type="button" onClick={() => act.copy("httpie")}>
-                Copy as HTTPie
-              </button>
-              <button type="button" onClick={() => act.copy("fetch")}>
-                Copy as fetch
-              </button>
-              <a href={exportURL(x.id, "har", p.reveal)} download={`${x.id}.har`}>
-                Save as HAR
-              </a>
-              <a href={exportURL(x.id, "json", p.reveal)} download={`${x.id}.json`}>
-                Save as JSON
-              </a>
-            </div>
-          </details>
+          <Menu label="More">
+            <button type="button" onClick={() => act.edit(true)}>
+              Replay to another…
+            </button>
+            <button type="button" onClick={() => act.copy("httpie")}>
+              Copy as HTTPie
+            </button>
+            <button type="button" onClick={() => act.copy("fetch")}>
+              Copy as fetch
+            </button>
+            <a href={exportURL(x.id, "har", p.reveal)} download={`${x.id}.har`}>
+              Save as HAR
+            </a>
+            <a href={exportURL(x.id, "json", p.reveal)} download={`${x.id}.json`}>
+              Save as JSON
+            </a>
+            <a href={exportURL(x.id, "fixture", p.reveal)} download={`${x.id}.fixture.json`}>
+              Save as test fixture
+            </a>
+          </Menu>
           {(masked || p.reveal) && (
             <button type="button" class="button" aria-pressed={p.reveal} onClick={() => p.setReveal(!p.reveal)}>
               {p.reveal ? "Hide secrets" : "Show secrets"}

@@ -10,6 +10,7 @@ import { EditDialog } from "./edit";
 import { size } from "./format";
 import { Help } from "./help";
 import { List } from "./list";
+import { Menu } from "./menu";
 import { Store } from "./store";
 
 type Open =
@@ -228,20 +229,20 @@ export function Requests(props: Props): JSX.Element {
               spellcheck={false}
               onInput={(e) => setFilter(e.currentTarget.value)}
             />
-            <details class="menu">
-              <summary class="button">All of it</summary>
-              <div class="items">
-                <button type="button" disabled={empty || stale} onClick={(e) => (shut(e), bulk())}>
-                  Replay…
-                </button>
-                <a href={api.exportListURL("har", filter)} download="requests.har">
-                  Save as HAR
-                </a>
-                <a href={api.exportListURL("json", filter)} download="requests.json">
-                  Save as JSON
-                </a>
-              </div>
-            </details>
+            <Menu label="All of it">
+              <button type="button" disabled={empty || stale} onClick={bulk}>
+                Replay…
+              </button>
+              <a href={api.exportListURL("har", filter)} download="requests.har">
+                Save as HAR
+              </a>
+              <a href={api.exportListURL("json", filter)} download="requests.json">
+                Save as JSON
+              </a>
+              <a href={api.exportListURL("fixture", filter)} download="fixtures.jsonl">
+                Save as test fixtures
+              </a>
+            </Menu>
           </div>
           <p id="filter-error" class={store.filterError ? "problem" : "sr"} role="alert">
             {store.filterError}
@@ -315,11 +316,6 @@ export function Requests(props: Props): JSX.Element {
       {open?.name === "diff" && <DiffDialog a={open.a} b={open.b} reveal={false} onClose={() => setOpen(undefined)} />}
     </div>
   );
-}
-
-/** Closes the menu in which something was chosen. */
-function shut(e: Event): void {
-  (e.currentTarget as HTMLElement).closest("details")?.removeAttribute("open");
 }
 
 function Empty({ store, filter }: { store: Store; filter: string }): JSX.Element {

@@ -12,8 +12,8 @@ import { Loaded, State, When } from "./parts";
 const open = (d: Delivery) => d.status === "pending" || d.status === "sending";
 
 /** The ways of one event to the app, with what can be done about it. */
-export function Deliveries({ id, version = "" }: { id: string; version?: string }): JSX.Element {
-  const load = useLoad(`${id} ${version}`, () => event(id), 5000);
+export function Deliveries({ id }: { id: string }): JSX.Element {
+  const load = useLoad(id, () => event(id), 5000);
   const doing = useDoing();
   const run = (verb: "retry" | "cancel" | "replay") =>
     doing.run(async () => {

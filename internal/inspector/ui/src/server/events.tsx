@@ -46,7 +46,7 @@ export function Events({ query }: { query: URLSearchParams }): JSX.Element {
     setFailed("");
     setSaid("");
     act(v, filter, true).then(
-      (count) => setVerb({ verb: v, count }),
+      (count) => (count > 0 ? setVerb({ verb: v, count }) : setSaid("What the filter chooses has none for that.")),
       (e: unknown) => setFailed(says(e)),
     );
   };
@@ -123,12 +123,7 @@ export function Events({ query }: { query: URLSearchParams }): JSX.Element {
           )
         }
       </Loaded>
-      {verb && verb.count === 0 && (
-        <Confirm title={verbs[verb.verb].title} button="Very well" onClose={() => setVerb(undefined)} onYes={async () => setVerb(undefined)}>
-          <p>There is nothing of the kind in what the filter chooses.</p>
-        </Confirm>
-      )}
-      {verb && verb.count > 0 && (
+      {verb && (
         <Confirm
           title={verbs[verb.verb].title}
           button={verbs[verb.verb].button}

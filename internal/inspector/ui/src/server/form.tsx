@@ -74,7 +74,7 @@ function One({ f, p }: { f: Field; p: Props }): JSX.Element {
       </div>
     );
   return (
-    <div class={`field${f.kind === "lines" || f.kind === "json" || f.kind === "secrets" ? " wide" : ""}`}>
+    <div class="field">
       <label for={id}>{f.label}</label>
       <Input f={f} v={v} placeholder={p.defaults[f.id] ?? ""} common={common} set={set} />
       {kept && (

@@ -30,7 +30,7 @@ const pages = [
 ] as const;
 
 const extra: Extra[] = [
-  { id: "deliveries", label: "Deliveries", has: (x) => !!x.event_id, view: (x) => <Deliveries id={x.event_id!} version={`${x.state} ${x.response?.status}`} /> },
+  { id: "deliveries", label: "Deliveries", has: (x) => !!x.event_id, view: (x) => <Deliveries id={x.event_id!} /> },
   { id: "verification", label: "Verification", has: (x) => !!x.event_id, view: (x) => <Verification id={x.event_id!} verified={x.verified} /> },
 ];
 
