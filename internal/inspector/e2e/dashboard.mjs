@@ -167,6 +167,20 @@ const steps = {
     assert.equal(ids.length, 12);
     await page.keyboard.press("Escape");
     await page.unroute("**/api/v1/requests/replay");
+    const held = [];
+    // It can be stopped: of an answer that does not come nobody is in wait.
+    await page.route("**/api/v1/requests/replay", (r) => (r.request().postDataJSON().dry_run ? r.continue() : void held.push(r)));
+    await page.locator(".filter summary").click();
+    await page.getByRole("button", { name: "Replay…" }).click();
+    await dialog.getByRole("button", { name: "Replay 12 requests" }).click();
+    await dialog.getByText("0 of 12…").waitFor();
+    await shot("bulk-running");
+    await accessible("bulk running");
+    await dialog.getByRole("button", { name: "Stop" }).click();
+    await dialog.getByText("Stopped. 0 requests sent again.").waitFor();
+    await page.keyboard.press("Escape");
+    for (const r of held) await r.abort().catch(() => undefined);
+    await page.unroute("**/api/v1/requests/replay");
     // And in truth.
     await page.locator(".filter summary").click();
     await page.getByRole("button", { name: "Replay…" }).click();
@@ -474,8 +488,14 @@ const steps = {
     await page.getByLabel("Token").fill(TOKEN);
     await page.keyboard.press("Enter");
     await main.getByRole("heading", { name: "Domains" }).waitFor();
-    // The list of requests finds out by itself.
+    // So does the list of requests.
     await nav("Requests");
+    await rows.first().waitFor();
+    await context.clearCookies();
+    await rows.first().click();
+    await page.getByText("You are signed out.").waitFor();
+    await page.getByLabel("Token").fill(TOKEN);
+    await page.keyboard.press("Enter");
     await rows.first().waitFor();
     await page.getByRole("button", { name: "Sign out" }).click();
     await page.getByLabel("Token").waitFor();

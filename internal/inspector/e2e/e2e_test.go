@@ -84,6 +84,12 @@ func (w *world) use(script string, env ...string) {
 	if shots == "" {
 		shots = filepath.Join(w.dir, "shots")
 	}
+	// What is read here, go test knows of: it would repeat an old result after a change.
+	for _, name := range []string{script, "browser.mjs"} {
+		if _, err := os.ReadFile(name); err != nil {
+			w.t.Fatal(err)
+		}
+	}
 	cmd := exec.CommandContext(w.ctx, "node", script)
 	cmd.Env = append(os.Environ(), "CHROMIUM="+w.chromium, "MODULES="+w.modules, "PROFILE="+filepath.Join(w.dir, "profile"), "SHOTS="+shots)
 	cmd.Env = append(cmd.Env, env...)

@@ -31,6 +31,8 @@ const steps = {
     await page.getByText("No request yet.").waitFor();
     await shot("empty");
     await accessible("empty");
+    const loaded = await page.evaluate(() => performance.getEntriesByType("resource").map((e) => e.name));
+    assert.deepEqual(loaded.filter((n) => /editor|dashboard/.test(n)), [], "loaded before it is needed");
   },
   async "shows requests as they come"() {
     await visit("/hook?first=1", {
@@ -72,6 +74,7 @@ const steps = {
     await tab("Request");
     await panel.getByText('"Ada"').waitFor();
     await shot("request");
+    assert.equal(await page.getByRole("tab", { name: "Deliveries" }).count(), 0, "an agent knows of no deliveries");
     await tab("Timing");
     await panel.getByText("Until the answer began").waitFor();
     await shot("timing");
@@ -149,6 +152,26 @@ const steps = {
     await page.locator("h2").filter({ hasText: "/moved" }).waitFor();
     await page.keyboard.press("d");
     await dialog.locator(".d.out").filter({ hasText: "500" }).waitFor();
+    await page.keyboard.press("Escape");
+  },
+  async "replays all that a filter chooses"() {
+    await page.getByLabel("Filter").fill("path:/fail -is:replay");
+    await page.waitForFunction(() => document.querySelectorAll(".row").length === 2);
+    await page.locator(".filter summary").click();
+    await page.keyboard.press("Escape"); // closes the menu, and not the choice
+    assert.equal(await page.locator(".row").count(), 2);
+    assert.equal(await page.evaluate(() => document.activeElement?.textContent), "All of it");
+    await page.locator(".filter summary").click();
+    await page.getByRole("button", { name: "Replay…" }).click();
+    const dialog = page.getByRole("dialog");
+    await dialog.getByText("Replay 2 requests?").waitFor();
+    await dialog.getByRole("button", { name: "Replay 2 requests" }).click();
+    await dialog.getByText("2 requests sent again.").waitFor();
+    await page.keyboard.press("Escape");
+    await page.getByLabel("Filter").fill("path:/fail is:replay");
+    await page.waitForFunction(() => document.querySelectorAll(".row").length === 2);
+    await page.getByLabel("Filter").fill("");
+    await page.waitForFunction(() => document.querySelectorAll(".row").length > 4);
     await page.keyboard.press("Escape");
   },
   async "goes by keyboard"() {

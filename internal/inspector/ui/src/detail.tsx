@@ -28,6 +28,7 @@ interface Props {
   x: Exchange;
   tab: string;
   extra: Extra[];
+  others: boolean; // there are others who can get a replay
   reveal: boolean;
   busy: boolean;
   marked: string;
@@ -84,9 +85,11 @@ export function Detail(p: Props): JSX.Element {
             Copy as curl<kbd aria-hidden="true">c</kbd>
           </button>
           <Menu label="More">
-            <button type="button" onClick={() => act.edit(true)}>
-              Replay to another…
-            </button>
+            {p.others && (
+              <button type="button" onClick={() => act.edit(true)}>
+                Replay to another…
+              </button>
+            )}
             <button type="button" onClick={() => act.copy("httpie")}>
               Copy as HTTPie
             </button>

@@ -25,6 +25,8 @@ interface Props {
   top: (store: Store, help: () => void) => ComponentChildren;
   /** Tabs that only some pages have. */
   extra?: Extra[];
+  /** What to do where there is no request yet. */
+  hint?: string;
   /** What the filter says at first. */
   filter?: string;
 }
@@ -50,6 +52,11 @@ export function Requests(props: Props): JSX.Element {
 
   useEffect(() => store.subscribe(() => again(undefined as never)), [store]);
   useEffect(() => () => store.stop(), [store]);
+  const [others, setOthers] = useState(false);
+  useEffect(() => {
+    // Where there is one alone, nothing else is offered; of a failure the dialog tells.
+    api.targets().then((list) => setOthers(list.length > 1), () => undefined);
+  }, []);
   useEffect(() => {
     const t = setTimeout(() => store.start(filter), filter === "" ? 0 : 250);
     return () => clearTimeout(t);
@@ -249,7 +256,7 @@ export function Requests(props: Props): JSX.Element {
           </p>
           {store.error && <p class="problem">{store.error}</p>}
           {empty ? (
-            <Empty store={store} filter={filter} />
+            <Empty store={store} filter={filter} hint={props.hint ?? "Send one to the public URL, and it shows up here as it comes."} />
           ) : (
             <List rows={store.rows} selected={selected} marked={marked} narrow={narrow} onSelect={select} />
           )}
@@ -270,6 +277,7 @@ export function Requests(props: Props): JSX.Element {
               x={x}
               tab={tab}
               extra={props.extra ?? []}
+              others={others}
               reveal={reveal}
               busy={busy}
               marked={marked}
@@ -318,7 +326,7 @@ export function Requests(props: Props): JSX.Element {
   );
 }
 
-function Empty({ store, filter }: { store: Store; filter: string }): JSX.Element {
+function Empty({ store, filter, hint }: { store: Store; filter: string; hint: string }): JSX.Element {
   if (store.loading)
     return (
       <div class="empty" aria-busy="true">
@@ -337,7 +345,7 @@ function Empty({ store, filter }: { store: Store; filter: string }): JSX.Element
   return (
     <div class="empty">
       <p>No request yet.</p>
-      <p class="quiet">Send one to the public URL, and it shows up here as it comes.</p>
+      <p class="quiet">{hint}</p>
     </div>
   );
 }

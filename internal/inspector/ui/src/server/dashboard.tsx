@@ -5,6 +5,8 @@ import type { Session } from "../api";
 import { Shell } from "./shell";
 import { SignIn } from "./signin";
 import "./style.css";
+import "./form.css";
+import "./overview.css";
 
 /** The server's page: sign-in, and what there is behind it. */
 export function Dashboard(p: { session: Session | undefined }): JSX.Element {

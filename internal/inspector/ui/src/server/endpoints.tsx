@@ -62,7 +62,7 @@ function One({ e }: { e: Endpoint }): JSX.Element {
             {e.kept.pending > 0 && `, ${e.kept.pending} waiting`}
           </>
         )}{" "}
-        · <a href={`#/requests?filter=${encodeURIComponent(`endpoint:${e.name}`)}`}>requests</a>
+        · {e.effective.record ? <a href={`#/requests?filter=${encodeURIComponent(`endpoint:${e.name}`)}`}>requests</a> : "requests are not recorded"}
       </p>
     </li>
   );

@@ -108,6 +108,7 @@ export function Shell({ session }: { session: User }): JSX.Element {
         key={filter}
         filter={filter}
         extra={extra}
+        hint="Those of endpoints that are recorded show up here as they come: of all with an inbox, and of others when their settings say so."
         top={(store, help) => (
           <>
             {head(
