@@ -254,6 +254,36 @@ const steps = {
     assert.match(res.headers()["content-disposition"], /^attachment/);
     await shot("hostile");
   },
+  async "edits a long body of one line"() {
+    const body = `[${'{"a":"\u202e<script>","b":[1,2,3]},'.repeat(22_000)}0]`;
+    await visit("/hook?long", { method: "POST", headers: { "Content-Type": "application/json" }, body });
+    await top("/hook?long");
+    await first.click();
+    await page.locator("h2").filter({ hasText: "/hook?long" }).waitFor();
+    const began = Date.now();
+    await page.keyboard.press("e");
+    const dialog = page.getByRole("dialog");
+    const editor = dialog.getByRole("textbox", { name: "Body" });
+    await editor.waitFor();
+    await editor.click();
+    await page.keyboard.press("Control+Home");
+    await page.keyboard.type(" [1], ");
+    const took = Date.now() - began;
+    console.log(`${Math.round(body.length / 1000)} kB in the editor: ${took} ms`);
+    assert.ok(took < 5000, `it took ${took} ms`);
+    await shot("edit-long");
+    await page.keyboard.press("Control+z");
+    await page.keyboard.press("Control+f");
+    await dialog.getByRole("textbox", { name: "Find" }).fill("script");
+    await page.keyboard.press("Enter");
+    await shot("edit-search");
+    await accessible("edit, search");
+    await page.keyboard.press("Escape"); // the search
+    await dialog.waitFor();
+    await page.keyboard.press("Control+Enter");
+    await dialog.waitFor({ state: "detached" });
+    await panel.getByText('"replay": "true"').or(panel.locator(".node").filter({ hasText: '"replay"' })).first().waitFor();
+  },
   async "works in the dark and on a phone"() {
     await rows.filter({ hasText: "/wide" }).click();
     await page.locator(".list").evaluate((el) => (el.scrollTop = 1e6));

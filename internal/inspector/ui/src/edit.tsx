@@ -96,7 +96,7 @@ export function EditDialog(p: { x: Exchange; elsewhere: boolean; onSend: (e: Edi
         </div>
         <label>
           Headers
-          <textarea rows={8} value={headers} onInput={(e) => setHeaders(e.currentTarget.value)} spellcheck={false} />
+          <textarea rows={6} value={headers} onInput={(e) => setHeaders(e.currentTarget.value)} spellcheck={false} />
         </label>
         {body !== undefined && <CodeField label="Body" text={body} onInput={setBody} />}
         <TargetFields c={c} same={p.x.endpoint ? `who has had it: ${p.x.endpoint}` : "who has had it"} focus={p.elsewhere} />

@@ -16,7 +16,7 @@ const colours = HighlightStyle.define([
 ]);
 
 const look = EditorView.theme({
-  "&": { color: "var(--text)", backgroundColor: "var(--bg)", fontSize: "13px", maxHeight: "46vh", minHeight: "140px" },
+  "&": { color: "var(--text)", backgroundColor: "var(--bg)", fontSize: "13px", maxHeight: "34vh", minHeight: "140px" },
   "&.cm-focused": { outline: "none" },
   ".cm-scroller": { fontFamily: "var(--mono)", lineHeight: "1.5", overflow: "auto" },
   ".cm-content": { caretColor: "var(--text)" },
@@ -57,7 +57,7 @@ export function mount(host: HTMLElement, p: { label: string; text: string; onInp
       syntaxHighlighting(colours),
       keymap.of([...defaultKeymap, ...historyKeymap, ...searchKeymap, ...foldKeymap]),
       EditorView.lineWrapping,
-      EditorView.contentAttributes.of({ "aria-label": p.label, spellcheck: "false", autocapitalize: "off" }),
+      EditorView.contentAttributes.of({ "aria-label": p.label, spellcheck: "false", autocapitalize: "off", tabindex: "0" }),
       EditorView.domEventHandlers({
         // Where a browser itself replaces several lines it writes a style attribute,
         // which the page's policy blocks with a complaint.
