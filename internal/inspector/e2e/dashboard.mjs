@@ -363,7 +363,7 @@ const steps = {
     await main.getByRole("link", { name: /\/refused/ }).first().waitFor();
     assert.equal(await main.getByRole("link", { name: /\/good/ }).count(), 0);
     await main.getByRole("button", { name: "Try again…" }).click();
-    await dialog.getByText(/^1 event.* begin again/).waitFor();
+    await dialog.getByText(/^1 dead event of all your endpoints/).waitFor();
     await shot("events-ask");
     await accessible("events ask");
     await dialog.getByRole("button", { name: "Try again" }).click();

@@ -11,10 +11,10 @@ import { Confirm, Loaded, Nothing, State, Text, When } from "./parts";
 const states = ["pending", "delivered", "closed", "dead", "cancelled", "rejected", "duplicate"];
 
 const verbs: Record<Verb, { label: string; title: string; what: string; button: string }> = {
-  retry: { label: "Try again", title: "Try again", what: "begin again, and at once if they wait.", button: "Try again" },
-  replay: { label: "Deliver once more", title: "Deliver once more", what: "are delivered once more, whatever became of them.", button: "Deliver" },
-  cancel: { label: "Give up", title: "Give up", what: "are not delivered any more.", button: "Give them up" },
-  purge: { label: "Remove", title: "Remove", what: "are gone for good.", button: "Remove" },
+  retry: { label: "Try again", title: "Try again", what: "Dead and cancelled ones begin again; those that wait are tried at once.", button: "Try again" },
+  replay: { label: "Deliver once more", title: "Deliver once more", what: "They are delivered once more, whatever became of them.", button: "Deliver" },
+  cancel: { label: "Give up", title: "Give up", what: "They are not delivered any more.", button: "Give them up" },
+  purge: { label: "Remove", title: "Remove", what: "They are gone for good.", button: "Remove" },
 };
 
 /** What the inboxes have kept. The filter is in the address, so that it can be linked to. */
@@ -127,6 +127,7 @@ export function Events({ query }: { query: URLSearchParams }): JSX.Element {
         <Confirm
           title={verbs[verb.verb].title}
           button={verbs[verb.verb].button}
+          harmless={verb.verb === "retry" || verb.verb === "replay"}
           {...(verb.verb === "purge" ? { typed: "remove" } : {})}
           onClose={() => setVerb(undefined)}
           onYes={async () => {
@@ -137,16 +138,7 @@ export function Events({ query }: { query: URLSearchParams }): JSX.Element {
           }}
         >
           <p>
-            {verb.count} {verb.count === 1 ? "event" : "events"}
-            {endpoint ? (
-              <>
-                {" "}
-                of <Text s={endpoint} />
-              </>
-            ) : (
-              " of all your endpoints"
-            )}
-            {status ? `, ${status},` : ""} {verbs[verb.verb].what}
+            {verb.count} {status} {verb.count === 1 ? "event" : "events"} of {endpoint ? <Text s={endpoint} /> : "all your endpoints"}. {verbs[verb.verb].what}
           </p>
         </Confirm>
       )}

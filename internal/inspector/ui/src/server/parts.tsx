@@ -112,11 +112,12 @@ export function Copy({ text, what }: { text: string; what: string }): JSX.Elemen
   );
 }
 
-/** Asks before something is done that cannot be taken back; with typed, that word has to be typed first. */
+/** Asks before something is done to many, or that cannot be taken back; with typed, that word has to be typed first. */
 export function Confirm(p: {
   title: string;
   button: string;
   typed?: string;
+  harmless?: boolean;
   onYes: () => Promise<void>;
   onClose: () => void;
   children: ComponentChildren;
@@ -153,7 +154,7 @@ export function Confirm(p: {
           <button type="button" class="button" onClick={p.onClose}>
             Cancel
           </button>
-          <button type="submit" class="button danger" disabled={!ready || doing.busy}>
+          <button type="submit" class={`button ${p.harmless ? "main" : "danger"}`} disabled={!ready || doing.busy}>
             {doing.busy ? "One moment…" : p.button}
           </button>
         </footer>
