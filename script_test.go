@@ -65,7 +65,7 @@ func TestScripts(t *testing.T) {
 			return false, fmt.Errorf("no condition %q", cond)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"start": cmdStart, "until": cmdUntil, "signal": cmdSignal, "ended": cmdEnded, "code": cmdCode,
+			"start": cmdStart, "until": cmdUntil, "signal": cmdSignal, "ended": cmdEnded, "code": cmdCode, "soon": cmdSoon,
 			"app": cmdApp, "port": cmdPort, "get": cmdGet, "post": cmdPost, "mode": cmdMode, "documented": cmdDocumented,
 		},
 	})
@@ -250,6 +250,23 @@ func cmdCode(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	if got != args[0] {
 		ts.Fatalf("exit code %s, want %s", got, args[0])
+	}
+}
+
+// soon REGEXP PROGRAM ARG... runs a program again and again until it writes that: what is
+// told in two places is not there in both at once.
+func cmdSoon(ts *testscript.TestScript, neg bool, args []string) {
+	usage(ts, !neg && len(args) >= 2, "soon REGEXP PROGRAM ARG...")
+	re, err := regexp.Compile(`(?m)` + args[0])
+	ts.Check(err)
+	for late := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
+		err := ts.Exec(args[1], args[2:]...)
+		if err == nil && re.MatchString(ts.ReadFile("stdout")) {
+			return
+		}
+		if time.Now().After(late) {
+			ts.Fatalf("it did not write %q", args[0])
+		}
 	}
 }
 
