@@ -2,7 +2,7 @@ package server
 
 import (
 	"context"
-	"errors"
+	"fmt"
 	"net/http"
 	"net/netip"
 	"slices"
@@ -14,6 +14,7 @@ import (
 	"github.com/relaytunnel/relay/internal/relay"
 	"github.com/relaytunnel/relay/server/api"
 	"github.com/relaytunnel/relay/server/auth"
+	"github.com/relaytunnel/relay/server/gate"
 	"github.com/relaytunnel/relay/server/history"
 )
 
@@ -81,19 +82,21 @@ var _ = api.Session(auth.Session{}) // the two are alike
 // tokensAPI is what the API calls for tokens.
 func (s *Server) tokensAPI() *api.Tokens {
 	return &api.Tokens{
-		List: func(ctx context.Context, u relay.User) ([]relay.Token, error) { return s.store.Tokens(ctx, u.ID) },
-		Create: func(ctx context.Context, u relay.User, name string, expires time.Time) (string, relay.Token, error) {
-			return s.auth.AddToken(ctx, u.ID, name, expires)
-		},
+		List:   func(ctx context.Context, u relay.User) ([]relay.Token, error) { return s.store.Tokens(ctx, u.ID) },
+		Create: func(ctx context.Context, t relay.Token) (string, relay.Token, error) { return s.auth.AddToken(ctx, t) },
 		Revoke: func(ctx context.Context, u relay.User, id string) error {
 			all, err := s.store.Tokens(ctx, u.ID)
 			if err != nil {
 				return err
 			}
 			if !slices.ContainsFunc(all, func(t relay.Token) bool { return t.ID == id }) {
-				return errors.Join(relay.ErrNotFound, errors.New("you have no such token"))
+				return fmt.Errorf("%w: there is no such token", relay.ErrNotFound)
 			}
-			return s.store.DeleteToken(ctx, id)
+			if err := s.store.DeleteToken(ctx, id); err != nil {
+				return err
+			}
+			s.gate.Kick(func(l gate.Live) bool { return l.TokenID == id }, "its token was revoked")
+			return nil
 		},
 	}
 }
