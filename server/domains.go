@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 
 	"github.com/relaytunnel/relay/internal/relay"
@@ -91,6 +92,9 @@ func (s *Server) domainsAPI() *api.Domains {
 	}
 	return &api.Domains{
 		Add: func(ctx context.Context, u relay.User, host, name string) (api.Domain, error) {
+			if err := s.mayAddDomain(ctx, u, host); err != nil {
+				return api.Domain{}, err
+			}
 			d, err := s.domains.Add(ctx, u, host, relay.Name(strings.ToLower(name)))
 			if err != nil {
 				return api.Domain{}, err
@@ -121,6 +125,22 @@ func (s *Server) domainsAPI() *api.Domains {
 		},
 		Remove: func(ctx context.Context, u relay.User, host string) error { return s.domains.Remove(ctx, u, host) },
 	}
+}
+
+// mayAddDomain bounds how many domains a user has.
+func (s *Server) mayAddDomain(ctx context.Context, u relay.User, host string) error {
+	most := u.Rights.Defaults(u.Name).Domains
+	if most < 0 {
+		return fmt.Errorf("%w: you may have no domains of your own", relay.ErrDenied)
+	}
+	all, err := s.domains.List(ctx, u)
+	if err != nil {
+		return err
+	}
+	if len(all) >= most && !slices.ContainsFunc(all, func(d relay.Domain) bool { return strings.EqualFold(d.Host, host) }) {
+		return fmt.Errorf("%w: you have %d domains, and %d are the most", relay.ErrLimit, len(all), most)
+	}
+	return nil
 }
 
 // unasked makes a sentence of a DNS that could not be asked.
