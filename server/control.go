@@ -10,12 +10,12 @@ import (
 )
 
 // controlHandler serves the base domain itself.
-func (s *Server) controlHandler(pages http.Handler) http.Handler {
+func (s *Server) controlHandler(pages, calls http.Handler) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /_relay/link", s.gate)
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("ok\n")) })
 	mux.HandleFunc("GET /readyz", s.readyz)
-	mux.Handle("/api/v1/", s.apiHandler(pages))
+	mux.Handle("/api/v1/", calls)
 	mux.Handle("/", s.front(pages))
 	return careful(mux)
 }
@@ -60,6 +60,7 @@ func (s *Server) apiHandler(pages http.Handler) http.Handler {
 		Audit:      s.auditAPI(),
 		Overview:   s.overview,
 		Requests:   pages,
+		Local:      bySocket,
 		Version:    s.c.Version,
 		Log:        s.log,
 	})

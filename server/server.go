@@ -110,6 +110,9 @@ func (s *Server) Run(ctx context.Context) error {
 	if err := s.openInbox(ctx, st); err != nil {
 		return err
 	}
+	if err := s.openTraffic(ctx, st); err != nil {
+		return err
+	}
 	if err := s.openHistory(ctx, st); err != nil {
 		return err
 	}
@@ -117,7 +120,8 @@ func (s *Server) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.control = s.controlHandler(pages)
+	calls := s.apiHandler(pages)
+	s.control = s.controlHandler(pages, calls)
 	if err := s.openDNS(); err != nil {
 		return err
 	}
@@ -159,6 +163,7 @@ func (s *Server) Run(ctx context.Context) error {
 	defer endInbox()
 	inboxEnded := make(chan struct{})
 	l.run("deliver", func() error { defer close(inboxEnded); return s.inbox.Run(delivering) })
+	l.run("serve the operator", func() error { return s.serveSocket(l.ctx, calls) })
 	recording, endHistory := context.WithCancel(l.ctx)
 	defer endHistory()
 	historyEnded := make(chan struct{})

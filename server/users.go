@@ -29,6 +29,7 @@ func (s *Server) usersAPI() *api.Users {
 			if err := s.store.SetUser(ctx, u); err != nil {
 				return err
 			}
+			s.traffic.limit(u)
 			if u.Disabled {
 				s.gate.Kick(func(l gate.Live) bool { return l.UserID == u.ID }, "the user "+u.Name+" was disabled")
 			}
@@ -48,6 +49,7 @@ func (s *Server) addUser(ctx context.Context, name string, admin bool, rights re
 	if err != nil {
 		return u, err
 	}
+	s.traffic.limit(u)
 	if own := relay.Name(u.Name); u.MayTake(own) && !s.names.held(own) {
 		if err := s.claimFor(ctx, u, own); err != nil {
 			s.log.Warn("reserve the name of a new user", "user", u.Name, "err", err)

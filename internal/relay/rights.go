@@ -22,8 +22,6 @@ type Rights struct {
 	Concurrent int `json:"concurrent,omitempty"`
 	// Rate is how many requests may come in a second; default no limit.
 	Rate float64 `json:"rate,omitempty"`
-	// MonthlyBytes is how much may pass in a month, both ways; default no limit.
-	MonthlyBytes int64 `json:"monthly_bytes,omitempty"`
 }
 
 // Defaults returns the rights with every default filled in, for a user of that name.
@@ -45,7 +43,7 @@ func (r Rights) Check() error {
 			return err
 		}
 	}
-	if r.Endpoints < 0 || r.Sessions < 0 || r.Concurrent < 0 || r.Rate < 0 || r.MonthlyBytes < 0 || r.Domains < -1 {
+	if r.Endpoints < 0 || r.Sessions < 0 || r.Concurrent < 0 || r.Rate < 0 || r.Domains < -1 {
 		return fmt.Errorf("%w rights: a number is negative", ErrInvalid)
 	}
 	return nil

@@ -103,8 +103,12 @@ func (a *api) audited(next http.Handler) http.Handler {
 			target = n.target
 		}
 		c := n.caller
+		from := "socket"
+		if c.From.IsValid() {
+			from = c.From.String()
+		}
 		a.o.Audit.Add(context.WithoutCancel(r.Context()), relay.Audit{
-			At: time.Now(), UserID: c.User.ID, Actor: c.User.Name, Token: c.Token.Name, Address: c.From.String(),
+			At: time.Now(), UserID: c.User.ID, Actor: c.User.Name, Token: c.Token.Name, Address: from,
 			Action: action, Target: target, Result: seen.result(),
 		})
 	})

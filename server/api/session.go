@@ -177,7 +177,7 @@ func (a *api) known(r *http.Request) (c Caller, p *Problem) {
 	}()
 	if a.o.Local != nil {
 		if user, ok := a.o.Local(r); ok {
-			c.User, c.Token = user, relay.Token{Name: "socket"}
+			c.User, c.Token, c.From = user, relay.Token{Name: "socket"}, netip.Addr{}
 			return c, nil
 		}
 	}
