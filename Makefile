@@ -16,7 +16,7 @@ build: ## the relay command, with its version in it
 test: ## all tests; first installs the programs that some of them drive
 	tools/needs.sh git:git curl:curl wrk:wrk h2load:nghttp2-client python3:python3 \
 		dig:bind9-dnsutils kdig:knot-dnsutils ip:iproute2 openssl:openssl dnsmasq:dnsmasq-base strace:strace \
-		node:nodejs npm:npm tmux:tmux chromium:chromium /usr/lib/python3/dist-packages/flask/__init__.py:python3-flask
+		node:nodejs npm:npm tmux:tmux chromium:chromium http:httpie /usr/lib/python3/dist-packages/flask/__init__.py:python3-flask
 	go test -timeout 10m ./...
 
 race: ## all tests under the race detector, which needs a C compiler; of the conformance suite, the program that it judges

@@ -40,7 +40,8 @@ var rooms = map[string][]string{
 
 	"internal/link":      {"protocol", "internal/socket"},
 	"internal/capture":   {},
-	"internal/inspector": {"internal/capture"},
+	"internal/compare":   {"internal/capture"},
+	"internal/inspector": {"internal/capture", "internal/compare"},
 	"internal/trigger":   {"internal/signature"},
 	"internal/npmtest":   {}, // only tests import it
 
@@ -67,7 +68,7 @@ var rooms = map[string][]string{
 
 	"internal/doctor": {"client", "protocol"},
 
-	"internal/cli": {"client/...", "server", "protocol", "internal/capture", "internal/doctor", "internal/inspector", "internal/signature", "internal/trigger"},
+	"internal/cli": {"client/...", "server", "protocol", "internal/capture", "internal/compare", "internal/doctor", "internal/inspector", "internal/signature", "internal/trigger"},
 }
 
 // free rooms may import anything: they look at the program from outside.

@@ -52,13 +52,20 @@ func TestScripts(t *testing.T) {
 			return errors.Join(os.MkdirAll(home, 0o700), os.MkdirAll(tmp, 0o700))
 		},
 		Condition: func(cond string) (bool, error) {
-			if cond == "root" {
+			switch cond {
+			case "root":
 				return os.Getuid() == 0, nil
+			case "4040": // somebody listens where inspectors usually are
+				c, err := net.Dial("tcp", "127.0.0.1:4040")
+				if err == nil {
+					_ = c.Close()
+				}
+				return err == nil, nil
 			}
 			return false, fmt.Errorf("no condition %q", cond)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"start": cmdStart, "until": cmdUntil, "signal": cmdSignal, "ended": cmdEnded, "code": cmdCode,
+			"start": cmdStart, "until": cmdUntil, "signal": cmdSignal, "ended": cmdEnded, "code": cmdCode, "soon": cmdSoon,
 			"app": cmdApp, "port": cmdPort, "get": cmdGet, "post": cmdPost, "mode": cmdMode, "documented": cmdDocumented,
 		},
 	})
@@ -151,7 +158,7 @@ func cmdStart(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	p.cmd = exec.Command(path, args[2:]...)
 	p.cmd.Dir = ts.MkAbs(".")
-	for _, k := range []string{"HOME", "TMPDIR", "PATH", "RELAY_SERVER", "RELAY_TOKEN", "XDG_STATE_HOME", "XDG_CONFIG_HOME", "APP", "OTHER", "HOOK_TOKEN"} {
+	for _, k := range []string{"HOME", "TMPDIR", "PATH", "RELAY_SERVER", "RELAY_TOKEN", "XDG_STATE_HOME", "XDG_CONFIG_HOME", "APP", "OTHER", "HOOK_TOKEN", "RELAY_INSPECTOR"} {
 		if v := ts.Getenv(k); v != "" {
 			p.cmd.Env = append(p.cmd.Env, k+"="+v)
 		}
@@ -246,11 +253,34 @@ func cmdCode(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// app NAME starts a web app and keeps its port in the variable NAME. It answers
-// with its name and what it was asked.
+// soon REGEXP PROGRAM ARG... runs a program again and again until it writes that: what is
+// told in two places is not there in both at once.
+func cmdSoon(ts *testscript.TestScript, neg bool, args []string) {
+	usage(ts, !neg && len(args) >= 2, "soon REGEXP PROGRAM ARG...")
+	re, err := regexp.Compile(`(?m)` + args[0])
+	ts.Check(err)
+	for late := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
+		err := ts.Exec(args[1], args[2:]...)
+		if err == nil && re.MatchString(ts.ReadFile("stdout")) {
+			return
+		}
+		if time.Now().After(late) {
+			ts.Fatalf("it did not write %q", args[0])
+		}
+	}
+}
+
+// app NAME [json] starts a web app and keeps its port in the variable NAME. It answers
+// with its name and what it was asked, or with JSON.
 func cmdApp(ts *testscript.TestScript, neg bool, args []string) {
-	usage(ts, !neg && len(args) == 1, "app NAME")
+	usage(ts, !neg && (len(args) == 1 || len(args) == 2 && args[1] == "json"), "app NAME [json]")
 	app := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if len(args) == 2 {
+			w.Header().Set("Content-Type", "application/json")
+			w.Header().Set("Set-Cookie", "session=1")
+			_, _ = fmt.Fprintf(w, `{"id":8,"path":%q,"items":[1,2]}`, r.URL.Path)
+			return
+		}
 		_, _ = fmt.Fprintf(w, "%s got %s %s for %s from %s by %s\n", args[0], r.Method, r.RequestURI, r.Host,
 			r.Header.Get("X-Forwarded-For"), r.Header.Get("X-Forwarded-Proto"))
 	}))
@@ -344,7 +374,7 @@ func readDocs(path string) (map[string]document, error) {
 	defer f.Close()
 	docs := map[string]document{}
 	heading := regexp.MustCompile("^### `([a-z]+)`")
-	row := regexp.MustCompile("^\\| `([a-z_]+)` +\\| (string|number|integer|boolean|array) +\\| (.*) \\|$")
+	row := regexp.MustCompile("^\\| `([a-z_]+)` +\\| (string|number|integer|boolean|array|object) +\\| (.*) \\|$")
 	event := ""
 	lines := bufio.NewScanner(f)
 	for lines.Scan() {
@@ -422,6 +452,8 @@ func typesOf(v any) []string {
 		return []string{"boolean"}
 	case []any:
 		return []string{"array"}
+	case map[string]any:
+		return []string{"object"}
 	case json.Number:
 		if _, err := v.Int64(); err == nil {
 			return []string{"integer", "number"}

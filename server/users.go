@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -27,7 +28,7 @@ func (s *Server) usersAPI() *api.Users {
 		Add: s.addUser,
 		Change: func(ctx context.Context, u relay.User) error {
 			if err := s.store.SetUser(ctx, u); err != nil {
-				return err
+				return lastAdmin(u, err)
 			}
 			s.traffic.limit(u)
 			if u.Disabled {
@@ -46,6 +47,9 @@ func (s *Server) addUser(ctx context.Context, name string, admin bool, rights re
 		return relay.User{}, fmt.Errorf("%w: nobody may have the name %s, so that a user of that name is of no use", relay.ErrInvalid, name)
 	}
 	u, err := s.store.AddUserWith(ctx, name, admin, rights)
+	if errors.Is(err, relay.ErrTaken) {
+		return u, fmt.Errorf("%w: there is a user %s already", relay.ErrTaken, name)
+	}
 	if err != nil {
 		return u, err
 	}
@@ -56,6 +60,14 @@ func (s *Server) addUser(ctx context.Context, name string, admin bool, rights re
 		}
 	}
 	return u, nil
+}
+
+// lastAdmin says in words for people why the last admin stays.
+func lastAdmin(u relay.User, err error) error {
+	if errors.Is(err, relay.ErrDenied) {
+		return fmt.Errorf("%w: %s is the last admin; make another one first", relay.ErrDenied, u.Name)
+	}
+	return err
 }
 
 // removeUser removes a user with all that is theirs.
@@ -69,7 +81,7 @@ func (s *Server) removeUser(ctx context.Context, u relay.User) error {
 		return err
 	}
 	if err := s.store.DeleteUser(ctx, u.ID); err != nil {
-		return err
+		return lastAdmin(u, err)
 	}
 	s.gate.Kick(func(l gate.Live) bool { return l.UserID == u.ID }, "the user "+u.Name+" was removed")
 	s.endpointMu.Lock()

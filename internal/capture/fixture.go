@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"strings"
 	"time"
 )
@@ -32,11 +33,27 @@ func (x *Exchange) Fixture() ([]byte, error) {
 			req.Header[name] = values
 		}
 	}
-	b, err := json.Marshal(fixture{fixtureVersion, x.Began.UTC(), &req, x.Response})
+	unpacked(req.Header, &req.Body)
+	answer := x.Response
+	if answer != nil {
+		c := *answer
+		c.Header = maps.Clone(c.Header)
+		unpacked(c.Header, &c.Body)
+		answer = &c
+	}
+	b, err := json.Marshal(fixture{fixtureVersion, x.Began.UTC(), &req, answer})
 	if err != nil {
 		return nil, fmt.Errorf("write a fixture: %w", err)
 	}
 	return b, nil
+}
+
+// unpacked takes the Content-Encoding of a body that has none any more, since something
+// in it is masked.
+func unpacked(h Header, b *Body) {
+	if b.Masked && b.Encoding == "" {
+		delete(h, "Content-Encoding")
+	}
 }
 
 // ReadFixture reads what Fixture has written. The errors are sentences for people, who

@@ -47,7 +47,7 @@ func reorder(app *urfave.App, args []string) []string {
 			rest = append(rest, in[i:]...)
 			break
 		}
-		if len(a) < 2 || a[0] != '-' {
+		if len(a) < 2 || a[0] != '-' || isTermNot(a) {
 			rest = append(rest, a)
 			continue
 		}
@@ -66,5 +66,15 @@ func reorder(app *urfave.App, args []string) []string {
 	}
 	out := append([]string(nil), args[:at+1]...)
 	out = append(out, flags...)
+	if len(rest) > 0 && isTermNot(rest[0]) {
+		out = append(out, "--")
+	}
 	return append(out, rest...)
+}
+
+// isTermNot tells whether an argument is a term of a filter that is not to be true, like
+// -status:2xx, and no flag: those have no colon in their names.
+func isTermNot(a string) bool {
+	name, _, ok := strings.Cut(strings.TrimPrefix(a, "-"), ":")
+	return ok && len(a) > 1 && a[0] == '-' && a[1] != '-' && !strings.Contains(name, "=")
 }

@@ -7,11 +7,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"time"
 
 	"github.com/relaytunnel/relay/client"
+	"github.com/relaytunnel/relay/internal/capture"
 	"github.com/relaytunnel/relay/protocol"
 )
 
@@ -32,6 +34,7 @@ type problemError struct {
 		Message  string `json:"message"`
 		Location string `json:"location"`
 	} `json:"errors"`
+	Filter *capture.FilterError `json:"filter"` // where a filter is wrong
 }
 
 func (p *problemError) Error() string {
@@ -60,6 +63,11 @@ func (p *problemError) exitCode() int {
 func call(ctx context.Context, cred credential, method, path string, in, out any) error {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
+	return callUntil(ctx, cred, method, path, in, out)
+}
+
+// callUntil is call for what takes as long as ctx lets it.
+func callUntil(ctx context.Context, cred credential, method, path string, in, out any) error {
 	res, err := do(ctx, cred, method, path, in)
 	if err != nil {
 		return err
@@ -80,6 +88,11 @@ func call(ctx context.Context, cred credential, method, path string, in, out any
 
 // do sends a call and returns an answer of success; the caller closes its body.
 func do(ctx context.Context, cred credential, method, path string, in any) (*http.Response, error) {
+	return doWith(ctx, cred, method, path, in, nil)
+}
+
+// doWith is do with fields of its own in the head.
+func doWith(ctx context.Context, cred credential, method, path string, in any, header http.Header) (*http.Response, error) {
 	var body io.Reader
 	if in != nil {
 		text, err := json.Marshal(in)
@@ -92,7 +105,10 @@ func do(ctx context.Context, cred credential, method, path string, in any) (*htt
 	if err != nil {
 		return nil, usagef("%q is not the address of a server", cred.server)
 	}
-	req.Header.Set("Authorization", "Bearer "+cred.token)
+	maps.Copy(req.Header, header)
+	if cred.token != "" { // the agent's inspector asks for none
+		req.Header.Set("Authorization", "Bearer "+cred.token)
+	}
 	req.Header.Set("User-Agent", software())
 	if in != nil {
 		req.Header.Set("Content-Type", "application/json")

@@ -86,13 +86,14 @@ func codeOf(err error) int {
 		unreachable *client.UnreachableError
 		refused     *protocol.Error
 		problem     *problemError
+		none        *nobody
 	)
 	switch {
 	case errors.As(err, &problem):
 		return problem.exitCode()
 	case errors.As(err, &usage):
 		return exitUsage
-	case errors.As(err, &unreachable):
+	case errors.As(err, &unreachable), errors.As(err, &none):
 		return exitUnreachable
 	case errors.As(err, &refused):
 		switch refused.Code {
@@ -132,7 +133,7 @@ func newApp(e *env) *urfave.App {
 		return urfave.ShowAppHelp(c)
 	}
 	app.Commands = []*urfave.Command{
-		httpCommand(e), upCommand(e), checkCommand(e), loginCommand(e), serverCommand(e), endpointCommand(e), eventsCommand(e), triggerCommand(e), domainCommand(e), userCommand(e), tokenCommand(e), sessionCommand(e), auditCommand(e), doctorCommand(e), demoCommand(e), versionCommand(e), helpCommand(),
+		httpCommand(e), upCommand(e), checkCommand(e), loginCommand(e), serverCommand(e), endpointCommand(e), eventsCommand(e), triggerCommand(e), requestsCommand(e), replayCommand(e), domainCommand(e), userCommand(e), tokenCommand(e), sessionCommand(e), auditCommand(e), doctorCommand(e), demoCommand(e), versionCommand(e), helpCommand(),
 	}
 	for _, c := range app.Commands {
 		finish(c)

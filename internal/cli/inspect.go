@@ -40,6 +40,7 @@ type inspection struct {
 	page     http.Handler
 	server   *http.Server
 	stop     context.CancelFunc
+	forget   func() // takes the note away that says where it is
 	served   chan struct{}
 	busy     sync.RWMutex // read while a request is answered
 }
@@ -131,6 +132,11 @@ func (i *inspection) start(w *wiring) error {
 		defer close(i.served)
 		_ = i.server.Serve(i.ln)
 	}()
+	forget, err := leaveWhereabouts(i.ln.Addr().String(), time.Now())
+	if err != nil {
+		log.Debug("other commands cannot find the inspector by themselves", "err", err)
+	}
+	i.forget = forget
 	return nil
 }
 
@@ -153,6 +159,7 @@ func (i *inspection) close() {
 		_ = i.ln.Close()
 		return
 	}
+	i.forget()
 	i.stop()
 	_ = i.server.Close()
 	<-i.served

@@ -84,7 +84,7 @@ func kickSession(c *urfave.Context, e *env) error {
 		return err
 	}
 	if c.Bool("json") {
-		return printJSON(e, "session", map[string]string{"id": id, "kicked": "true"})
+		return printJSON(e, "kicked", map[string]string{"id": id})
 	}
 	_, err = fmt.Fprintf(e.out, "The agent of session %s is disconnected.\n", id)
 	return err

@@ -18,15 +18,19 @@ import (
 // source is what the agent has to show.
 type source struct {
 	*capture.Recorder
-	forwards []*forward.Forwarder
-	signers  map[string]resigner // by the app's address
+	forwards []*forward.Forwarder  // those that are recorded
+	signers  map[string][]resigner // by the app's address; several names may lead to one
 }
 
 func (w *wiring) source() source {
-	s := source{w.run.recorder, w.forwards, map[string]resigner{}}
-	for _, t := range w.run.tunnels {
+	s := source{Recorder: w.run.recorder, signers: map[string][]resigner{}}
+	for i, t := range w.run.tunnels {
+		if !t.inspect { // a replay would not be seen
+			continue
+		}
+		s.forwards = append(s.forwards, w.forwards[i])
 		if sign, ok := resignerOf(t); ok {
-			s.signers[t.forward.Addr] = sign
+			s.signers[t.forward.Addr] = append(s.signers[t.forward.Addr], sign)
 		}
 	}
 	return s
@@ -40,17 +44,27 @@ func (s source) Replay(ctx context.Context, a capture.Again) (string, error) {
 			continue
 		}
 		if a.Sign {
-			sign, ok := s.signers[to]
-			if !ok {
-				return "", fmt.Errorf("%w: no secret is known to sign with: give --verify and --secret-env to relay http", relay.ErrInvalid)
-			}
-			if err := sign.again(&a, s.urlOf(ctx, a), time.Now()); err != nil {
+			if err := s.sign(ctx, to, &a); err != nil {
 				return "", err
 			}
 		}
 		return f.Replay(ctx, a)
 	}
 	return "", fmt.Errorf("%w: no app at %s is served here", relay.ErrNotFound, to)
+}
+
+// sign puts a new signature into what is to be sent to an app.
+func (s source) sign(ctx context.Context, to string, a *capture.Again) error {
+	signers := s.signers[to]
+	if len(signers) == 0 {
+		return fmt.Errorf("%w: no secret is known to sign with: give --verify and --secret-env to relay http", relay.ErrInvalid)
+	}
+	signer := signers[0]
+	seen, _ := signature.Detect(signature.Request{Header: a.Header})
+	if i := slices.IndexFunc(signers, func(r resigner) bool { return r.scheme.Name == seen.Name }); i > 0 {
+		signer = signers[i] // of several senders that whose headers it has
+	}
+	return signer.again(a, s.urlOf(ctx, *a), time.Now())
 }
 
 // urlOf is the public address of what is replayed.
@@ -71,8 +85,7 @@ func (s source) Targets(context.Context) ([]capture.Target, error) {
 		if slices.ContainsFunc(list, func(t capture.Target) bool { return t.ID == f.Addr() }) {
 			continue // under another name
 		}
-		_, signs := s.signers[f.Addr()]
-		list = append(list, capture.Target{ID: f.Addr(), Name: f.Addr(), Live: true, Signs: signs})
+		list = append(list, capture.Target{ID: f.Addr(), Name: f.Addr(), Live: true, Signs: len(s.signers[f.Addr()]) > 0})
 	}
 	return list, nil
 }

@@ -180,7 +180,7 @@ func revokeToken(c *urfave.Context, e *env) error {
 		return err
 	}
 	if c.Bool("json") {
-		return printJSON(e, "token", map[string]string{"id": id, "revoked": "true"})
+		return printJSON(e, "revoked", map[string]string{"id": id})
 	}
 	_, err = fmt.Fprintf(e.out, "The token %s is worth nothing any more.\n", id)
 	return err

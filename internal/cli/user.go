@@ -206,7 +206,7 @@ func removeUser(c *urfave.Context, e *env, cred credential, name string) error {
 		return err
 	}
 	if c.Bool("json") {
-		return printJSON(e, "user", map[string]string{"name": name, "removed": "true"})
+		return printJSON(e, "removed", map[string]string{"user": name})
 	}
 	_, err := fmt.Fprintf(e.out, "The user %s is removed, with names, tokens and events.\n", name)
 	return err

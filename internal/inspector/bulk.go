@@ -41,8 +41,8 @@ type bulkFailed struct {
 	Error string `json:"error"`
 }
 
-// replayMany replays one after the other, in the order in which they came. What was
-// itself a replay is left out of a filter's choice.
+// replayMany replays one after the other: what a filter chooses in the order in which it
+// came, without what was itself a replay; what is named in the order of the names.
 func (h *handler) replayMany(w http.ResponseWriter, r *http.Request) {
 	var in bulk
 	text, err := io.ReadAll(http.MaxBytesReader(w, r.Body, 1<<20))
@@ -65,45 +65,56 @@ func (h *handler) replayMany(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), bulkWithin)
 	defer cancel()
 	for _, id := range ids {
-		x, found, err := h.Source.Get(r.Context(), id) // one at a time: bodies may be large
-		switch {
-		case err != nil:
-			h.broken(w, err)
+		if p := h.replayNext(ctx, in, id, &out); p != nil {
+			p.write(w)
 			return
-		case !found && in.Filter == nil:
-			problem(w, http.StatusNotFound, "not_found", "The request "+id+" is not kept.")
-			return
-		case !found: // it went meanwhile
-			continue
 		}
-		out.Count++
-		again, err := Again(x)
-		if err != nil {
-			out.Skipped++
-			continue
-		}
-		if in.DryRun {
-			continue
-		}
-		again.To, again.Sign = in.To, in.Sign
-		if err := h.replayOne(ctx, again); err != nil {
-			p := h.refusal(err, again.Sign)
-			if p.Status != http.StatusInternalServerError && out.Replayed == 0 && len(out.Failed) == 0 {
-				p.write(w) // it would be the same with all of them
-				return
-			}
-			out.Failed = append(out.Failed, bulkFailed{x.ID, p.Detail})
-			continue
-		}
-		out.Replayed++
 	}
 	answer(w, http.StatusOK, out)
 }
 
-func (h *handler) replayOne(ctx context.Context, a capture.Again) error {
-	if err := ctx.Err(); err != nil {
-		return err
+// replayNext replays one of many and counts it. A problem is that of all of them.
+func (h *handler) replayNext(ctx context.Context, in bulk, id string, out *bulkResult) *failure {
+	fail := func(why string) *failure {
+		out.Failed = append(out.Failed, bulkFailed{id, why})
+		return nil
 	}
+	if ctx.Err() != nil {
+		out.Count++
+		return fail("There was no time left for it.")
+	}
+	x, found, err := h.Source.Get(ctx, id) // one at a time: bodies may be large
+	if !found && err == nil && in.Filter != nil {
+		return nil // it went meanwhile
+	}
+	out.Count++
+	switch {
+	case err != nil:
+		return fail(h.failed(err).Detail)
+	case !found:
+		return fail("This request is not kept any more.")
+	}
+	again, err := Again(x)
+	if err != nil {
+		out.Skipped++
+		return nil
+	}
+	if in.DryRun {
+		return nil
+	}
+	again.To, again.Sign = in.To, in.Sign
+	if err := h.replayOne(ctx, again); err != nil {
+		p := h.refusal(err, again.Sign)
+		if p.Status < http.StatusInternalServerError && out.Replayed == 0 && len(out.Failed) == 0 {
+			return p // it would be the same with all of them
+		}
+		return fail(p.Detail)
+	}
+	out.Replayed++
+	return nil
+}
+
+func (h *handler) replayOne(ctx context.Context, a capture.Again) error {
 	ctx, cancel := context.WithTimeout(ctx, replayWithin)
 	defer cancel()
 	id, err := h.Source.Replay(ctx, a)
@@ -113,9 +124,22 @@ func (h *handler) replayOne(ctx context.Context, a capture.Again) error {
 	return err
 }
 
-// chosen are the ids, the oldest first.
+// chosen are the ids: as they were given, or what the filter chooses, the oldest first.
 func (h *handler) chosen(w http.ResponseWriter, r *http.Request, in bulk) ([]string, bool) {
-	ids, tooMany := in.IDs, false
+	ids, tooMany := in.IDs, len(in.IDs) > maxBulk
+	if !tooMany {
+		for _, id := range ids { // one that is wrong is told before any is sent
+			_, found, err := h.Source.Get(r.Context(), id)
+			if err != nil {
+				h.broken(w, err)
+				return nil, false
+			}
+			if !found {
+				problem(w, http.StatusNotFound, "not_found", "The request "+id+" is not kept.")
+				return nil, false
+			}
+		}
+	}
 	if in.Filter != nil {
 		f, ok := h.parse(w, *in.Filter)
 		if !ok {

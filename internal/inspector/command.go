@@ -1,6 +1,7 @@
 package inspector
 
 import (
+	"bytes"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
@@ -11,9 +12,29 @@ import (
 	"github.com/relaytunnel/relay/internal/capture"
 )
 
-// isText tells whether a body can be an argument of a command.
+// maxArgument bounds a body that is an argument of a command: Linux takes one of less
+// than 128 KiB.
+const maxArgument = 100_000
+
+// isText tells whether a body is text.
 func isText(b []byte) bool {
-	return utf8.Valid(b) && strings.IndexByte(string(b), 0) < 0
+	return utf8.Valid(b) && bytes.IndexByte(b, 0) < 0
+}
+
+// isArgument tells whether a body can be an argument of a command.
+func isArgument(b []byte) bool { return isText(b) && len(b) <= maxArgument }
+
+// writable says why a request cannot be written as a command, to people; "" is that it
+// can.
+func writable(x *capture.Exchange, format string) string {
+	method, body := x.Request.Method, len(x.Request.Body.Kept) > 0
+	switch {
+	case format == "fetch" && body && (method == http.MethodGet || method == http.MethodHead):
+		return "fetch sends no body with " + method + ": copy it as curl or HTTPie."
+	case format == "curl" && body && method == http.MethodHead:
+		return "curl sends no body with HEAD: copy it as HTTPie."
+	}
+	return ""
 }
 
 // curl is the request as a command for a POSIX shell; bash where it has control
@@ -21,7 +42,7 @@ func isText(b []byte) bool {
 func curl(x *capture.Exchange) string {
 	body := x.Request.Body.Kept
 	var b strings.Builder
-	if !isText(body) {
+	if !isArgument(body) {
 		fmt.Fprintf(&b, "base64 -d <<'END' |\n%s\nEND\n", base64.StdEncoding.EncodeToString(body))
 	}
 	b.WriteString("curl --globoff --path-as-is")
@@ -45,7 +66,7 @@ func curl(x *capture.Exchange) string {
 		if !typed { // or curl would call it a form
 			b.WriteString(" \\\n  -H 'Content-Type:'")
 		}
-		if isText(body) {
+		if isArgument(body) {
 			b.WriteString(" \\\n  --data-raw " + quote(string(body)))
 		} else {
 			b.WriteString(" \\\n  --data-binary @-")
@@ -59,13 +80,13 @@ func httpie(x *capture.Exchange) string {
 	body := x.Request.Body.Kept
 	var b strings.Builder
 	stdin := " --ignore-stdin"
-	if !isText(body) {
+	if !isArgument(body) {
 		fmt.Fprintf(&b, "base64 -d <<'END' |\n%s\nEND\n", base64.StdEncoding.EncodeToString(body))
 		stdin = ""
 	}
 	b.WriteString("http" + stdin + " --path-as-is")
-	if len(body) > 0 && isText(body) {
-		b.WriteString(" --raw " + quote(string(body)))
+	if len(body) > 0 && isArgument(body) {
+		b.WriteString(" --raw=" + quote(string(body))) // with =, for it may begin with a dash
 	}
 	b.WriteString(" " + quote(x.Request.Method) + " " + quote(x.URL()))
 	for _, f := range sent(x) {
@@ -81,8 +102,14 @@ func httpie(x *capture.Exchange) string {
 	return b.String() + "\n"
 }
 
-// quote makes one word for a shell of s, which is text. Control characters are
-// written with escapes: what is pasted into a terminal must not steer it.
+// steers tells whether a character steers a terminal, or changes the order in which
+// text is shown: neither is written as it is into what somebody pastes.
+func steers(r rune) bool {
+	return r < ' ' && r != '\n' && r != '\t' || r >= 0x7f && r < 0xa0 || r >= 0x202a && r <= 0x202e || r >= 0x2066 && r <= 0x2069
+}
+
+// quote makes one word for a shell of s. Where that could do harm, characters are
+// written with escapes.
 func quote(s string) string {
 	plain := s != "" && !strings.ContainsFunc(s, func(r rune) bool {
 		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && !strings.ContainsRune("-_./:@%+,", r)
@@ -90,9 +117,7 @@ func quote(s string) string {
 	if plain {
 		return s
 	}
-	odd := strings.ContainsFunc(s, func(r rune) bool {
-		return r < ' ' && r != '\n' && r != '\t' || r >= 0x7f && r < 0xa0 || r == utf8.RuneError
-	})
+	odd := strings.ContainsFunc(s, func(r rune) bool { return steers(r) || r == utf8.RuneError })
 	if !odd {
 		return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
 	}
@@ -117,7 +142,11 @@ func fetch(x *capture.Exchange) string {
 	body := x.Request.Body.Kept
 	headers := [][2]string{}
 	for _, f := range sent(x) {
-		headers = append(headers, [2]string{f.Name, f.Value})
+		value := f.Value
+		if !f.Masked { // which is for the reader, not to be sent
+			value = byBytes(value)
+		}
+		headers = append(headers, [2]string{f.Name, value})
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "await fetch(%s, {\n  method: %s,\n  headers: [\n", script(x.URL()), script(x.Request.Method))
@@ -135,8 +164,25 @@ func fetch(x *capture.Exchange) string {
 	return b.String() + "});\n"
 }
 
+// byBytes is the value of a field as fetch wants it: a character for each byte.
+func byBytes(s string) string {
+	r := make([]rune, len(s))
+	for i := range len(s) {
+		r[i] = rune(s[i])
+	}
+	return string(r)
+}
+
 // script is a string as JavaScript has it; JSON's are that.
 func script(s string) string {
-	b, _ := json.Marshal(s) // of a string it cannot fail
-	return string(b)
+	text, _ := json.Marshal(s) // of a string it cannot fail
+	var b strings.Builder
+	for _, r := range string(text) {
+		if steers(r) {
+			fmt.Fprintf(&b, `\u%04x`, r)
+		} else {
+			b.WriteRune(r)
+		}
+	}
+	return b.String()
 }

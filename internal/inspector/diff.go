@@ -10,13 +10,14 @@ import (
 	"unicode/utf8"
 
 	"github.com/relaytunnel/relay/internal/capture"
+	"github.com/relaytunnel/relay/internal/compare"
 )
 
 // section is a part of a diff.
 type section struct {
-	Name  string `json:"name"` // request, request-headers, request-body, response, …
-	Same  bool   `json:"same"`
-	Lines []line `json:"lines"`
+	Name  string         `json:"name"` // request, request-headers, request-body, response, …
+	Same  bool           `json:"same"`
+	Lines []compare.Line `json:"lines"`
 }
 
 // comparison is how two exchanges differ.
@@ -37,9 +38,9 @@ func (h *handler) diff(w http.ResponseWriter, r *http.Request) {
 	}
 	out := comparison{A: summary(a), B: summary(b)}
 	add := func(name string, of func(*capture.Exchange) string) {
-		lines, same := diffLines(of(a), of(b))
+		lines, same := compare.Lines(of(a), of(b))
 		if lines == nil {
-			lines = []line{}
+			lines = []compare.Line{}
 		}
 		out.Sections = append(out.Sections, section{name, same, lines})
 	}

@@ -34,6 +34,10 @@ func (h *handler) export(w http.ResponseWriter, r *http.Request) {
 			problem(w, http.StatusConflict, "truncated", "Only the beginning of its body was kept, so it cannot be written as a command.")
 			return
 		}
+		if why := writable(x, format); why != "" {
+			problem(w, http.StatusConflict, "cannot_write", why)
+			return
+		}
 		as := map[string]func(*capture.Exchange) string{"curl": curl, "httpie": httpie, "fetch": fetch}[format]
 		download(w, x.ID+"-"+format+".txt", text)
 		_, _ = w.Write([]byte(as(x)))
@@ -67,51 +71,85 @@ func (h *handler) exportList(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// exported are the exchanges that an export is to have, the newest first.
+// exported are the exchanges that an export is to have: those that are named, in that
+// order, or what the filter chooses, the newest first.
 func (h *handler) exported(w http.ResponseWriter, r *http.Request) ([]*capture.Exchange, bool) {
-	list := []*capture.Exchange{}
+	chosen, ok := h.choice(w, r)
+	if !ok {
+		return nil, false
+	}
+	list, size := []*capture.Exchange{}, 0
+	for _, c := range chosen {
+		x, found := c.x, true
+		if x == nil {
+			var err error
+			if x, found, err = h.Source.Get(r.Context(), c.id); err != nil {
+				h.broken(w, err)
+				return nil, false
+			}
+		}
+		switch {
+		case !found && c.named:
+			problem(w, http.StatusNotFound, "not_found", "The request "+c.id+" is not kept.")
+			return nil, false
+		case !found: // it went meanwhile
+			continue
+		}
+		if r.FormValue("reveal") != "1" {
+			x = h.masks.Apply(x)
+		}
+		list = append(list, x)
+		if size += len(x.Request.Body.Kept); x.Response != nil {
+			size += len(x.Response.Body.Kept)
+		}
+		if size > maxExportBytes {
+			problem(w, http.StatusUnprocessableEntity, "too_large", "The bodies of these are more than 64 MiB: choose fewer.")
+			return nil, false
+		}
+	}
+	return list, true
+}
+
+// pick is one exchange of a choice.
+type pick struct {
+	id    string
+	named bool              // by the caller
+	x     *capture.Exchange // nil until somebody gets it
+}
+
+// choice reads which exchanges are wanted.
+func (h *handler) choice(w http.ResponseWriter, r *http.Request) (picks []pick, ok bool) {
 	if ids := r.URL.Query()["id"]; len(ids) > 0 {
 		if len(ids) > maxBulk {
 			problem(w, http.StatusUnprocessableEntity, "too_many", "These are more than 1000 requests: choose fewer.")
 			return nil, false
 		}
 		for _, id := range ids {
-			x := h.find(w, r, id)
-			if x == nil {
-				return nil, false
-			}
-			list = append(list, x)
+			picks = append(picks, pick{id: id, named: true})
 		}
-		return list, true
+		return picks, true
 	}
 	f, ok := h.filter(w, r)
 	if !ok {
 		return nil, false
 	}
-	chosen, _, err := h.Source.List(r.Context(), capture.Query{Filter: f, Limit: maxExport})
+	list, more, err := h.Source.List(r.Context(), capture.Query{Filter: f, Limit: maxExport})
 	if err != nil {
 		h.broken(w, err)
 		return nil, false
 	}
-	bytes := 0
-	for _, x := range chosen {
-		if x.Request.Body.Omitted { // the list of a store has no bodies
-			if x = h.find(w, r, x.ID); x == nil {
-				return nil, false
-			}
-		} else if r.FormValue("reveal") != "1" {
-			x = h.masks.Apply(x)
-		}
-		list = append(list, x)
-		if bytes += len(x.Request.Body.Kept); x.Response != nil {
-			bytes += len(x.Response.Body.Kept)
-		}
-		if bytes > maxExportBytes {
-			problem(w, http.StatusUnprocessableEntity, "too_large", "The bodies of these are more than 64 MiB: choose fewer.")
-			return nil, false
-		}
+	if more {
+		problem(w, http.StatusUnprocessableEntity, "too_many", "These are more than 10000 requests: choose fewer.")
+		return nil, false
 	}
-	return list, true
+	for _, x := range list {
+		p := pick{id: x.ID, x: x}
+		if x.Request.Body.Omitted { // the list of a store has no bodies
+			p.x = nil
+		}
+		picks = append(picks, p)
+	}
+	return picks, true
 }
 
 // saveFixtures writes one fixture on each line.
@@ -144,7 +182,11 @@ func (h *handler) save(w http.ResponseWriter, name string, v any) {
 func sent(x *capture.Exchange) []capture.Field {
 	var fields []capture.Field
 	for _, f := range x.Request.Header.Fields() {
-		if !strings.HasPrefix(f.Name, "Relay-") && !strings.HasPrefix(f.Name, "X-Forwarded-") && f.Name != "Forwarded" && !isPerConnection(f.Name) {
+		switch {
+		case strings.HasPrefix(f.Name, "Relay-") || strings.HasPrefix(f.Name, "X-Forwarded-") || f.Name == "Forwarded":
+		case isPerConnection(f.Name):
+		case f.Name == "Content-Encoding" && x.Request.Body.Masked && x.Request.Body.Encoding == "": // a mask unpacks
+		default:
 			fields = append(fields, f)
 		}
 	}

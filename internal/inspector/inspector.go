@@ -72,18 +72,9 @@ func Handler(o Options) (http.Handler, error) {
 	}
 	mux := http.NewServeMux()
 	mux.Handle("/", page)
-	mux.HandleFunc("GET /api/v1/requests", h.list)
-	mux.HandleFunc("GET /api/v1/requests/stream", h.stream)
-	mux.HandleFunc("GET /api/v1/requests/export", h.exportList)
-	mux.HandleFunc("GET /api/v1/requests/{id}", h.show)
-	mux.HandleFunc("GET /api/v1/requests/{id}/request-body", h.body)
-	mux.HandleFunc("GET /api/v1/requests/{id}/response-body", h.body)
-	mux.HandleFunc("GET /api/v1/requests/{id}/diff", h.diff)
-	mux.HandleFunc("GET /api/v1/requests/{id}/export", h.export)
-	mux.HandleFunc("POST /api/v1/requests/{id}/replay", h.replay)
-	mux.HandleFunc("POST /api/v1/requests/replay", h.replayMany)
-	mux.HandleFunc("GET /api/v1/targets", h.targets)
-	mux.HandleFunc("GET /api/v1/session", h.session)
+	for _, r := range h.routes() {
+		mux.HandleFunc(r.method+" "+r.path, r.serve)
+	}
 	mux.HandleFunc("/api/", func(w http.ResponseWriter, r *http.Request) {
 		problem(w, http.StatusNotFound, "not_found", "There is no "+r.Method+" "+r.URL.Path+" here.")
 	})

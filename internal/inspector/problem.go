@@ -33,8 +33,10 @@ func problem(w http.ResponseWriter, status int, code, detail string) {
 	newProblem(status, code, detail).write(w)
 }
 
-// broken is for failures of ours.
-func (h *handler) broken(w http.ResponseWriter, err error) {
+// failed is for failures of ours.
+func (h *handler) failed(err error) *failure {
 	h.log.Error("inspector", "err", err)
-	problem(w, http.StatusInternalServerError, "internal", "That failed; the log says why.")
+	return newProblem(http.StatusInternalServerError, "internal", "That failed; the log says why.")
 }
+
+func (h *handler) broken(w http.ResponseWriter, err error) { h.failed(err).write(w) }

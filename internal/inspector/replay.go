@@ -5,11 +5,14 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"slices"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/relaytunnel/relay/internal/capture"
 	"github.com/relaytunnel/relay/internal/relay"
@@ -88,6 +91,9 @@ func (h *handler) refusal(err error, sign bool) *failure {
 	case errors.Is(err, relay.ErrInvalid) && sign:
 		return newProblem(http.StatusUnprocessableEntity, "cannot_sign", sentence(err, relay.ErrInvalid))
 	}
+	if errors.Is(err, context.DeadlineExceeded) {
+		return newProblem(http.StatusGatewayTimeout, "timeout", "It was not sent within 30 seconds.")
+	}
 	h.log.Error("inspector: replay", "err", err)
 	return newProblem(http.StatusInternalServerError, "internal", "That failed; the log says why.")
 }
@@ -95,7 +101,11 @@ func (h *handler) refusal(err error, sign bool) *failure {
 // sentence makes one of an error whose kind the code tells.
 func sentence(err, kind error) string {
 	s := strings.TrimSuffix(strings.TrimPrefix(err.Error(), kind.Error()+": "), ".")
-	return strings.ToUpper(s[:1]) + s[1:] + "."
+	if s == "" {
+		s = kind.Error()
+	}
+	first, n := utf8.DecodeRuneInString(s)
+	return string(unicode.ToUpper(first)) + s[n:] + "."
 }
 
 // Again makes the request that repeats x as it was. The errors are sentences for
@@ -108,7 +118,7 @@ func (e *edit) apply(x *capture.Exchange) (capture.Again, error) {
 	if e.Method != nil {
 		a.Method = *e.Method
 	}
-	if e.Path != nil {
+	if e.Path != nil && *e.Path != asText(x.Request.Target) {
 		a.Target = *e.Path
 	}
 	if !isToken(a.Method) || a.Method == http.MethodConnect {
@@ -122,6 +132,8 @@ func (e *edit) apply(x *capture.Exchange) (capture.Again, error) {
 		return a, err
 	}
 	switch {
+	case e.Body != nil && e.Base64 != nil:
+		return a, badEdit("Give body or body_base64, not both.")
 	case e.Body != nil:
 		a.Body = []byte(*e.Body)
 	case e.Base64 != nil:
@@ -141,8 +153,12 @@ func (e *edit) apply(x *capture.Exchange) (capture.Again, error) {
 	return a, nil
 }
 
+// asText is how JSON shows a string: what is no UTF-8 in it becomes U+FFFD.
+func asText(s string) string { return string([]rune(s)) }
+
 // header is what is sent: as edited, without what was for one connection. A masked
-// value of the edit stands for the one that it masks.
+// value of the edit stands for the one that it masks, and one that JSON could not show
+// for the one that it was.
 func (e *edit) header(x *capture.Exchange) (http.Header, error) {
 	h := http.Header(x.Request.Header).Clone()
 	if h == nil {
@@ -154,13 +170,11 @@ func (e *edit) header(x *capture.Exchange) (http.Header, error) {
 		for _, f := range *e.Headers {
 			name := http.CanonicalHeaderKey(f.Name)
 			if !isToken(name) || strings.ContainsAny(f.Value, "\r\n\x00") {
-				return nil, badEdit("A header field has a name that cannot be, or a line break in its value: " + f.Name)
+				return nil, badEdit(fmt.Sprintf("A header field has a name that cannot be, or a line break in its value: %q.", f.Name))
 			}
 			value := strings.TrimSpace(f.Value)
-			if value == capture.Mask {
-				if n := len(h[name]); n < len(old[name]) {
-					value = old[name][n]
-				}
+			if n := len(h[name]); n < len(old[name]) && (value == capture.Mask || value == asText(old[name][n])) {
+				value = old[name][n]
 			}
 			h[name] = append(h[name], value)
 		}

@@ -47,9 +47,17 @@ func TestMayTake(t *testing.T) {
 		name relay.Name
 		want bool
 	}{
-		{alice, "alice", true}, {alice, "api-alice", true}, {alice, "malice", false}, {alice, "shop", false},
-		{wide, "shop", true}, {wide, "a-shop", true}, {wide, "bob", false}, {wide, "admin", false}, // reserved
-		{narrow, "pr-1-alice", true}, {narrow, "alice", false}, {narrow, "pr-1", false},
+		{alice, "alice", true},
+		{alice, "api-alice", true},
+		{alice, "malice", false},
+		{alice, "shop", false},
+		{wide, "shop", true},
+		{wide, "a-shop", true},
+		{wide, "bob", false},
+		{wide, "admin", false}, // reserved
+		{narrow, "pr-1-alice", true},
+		{narrow, "alice", false},
+		{narrow, "pr-1", false},
 	} {
 		if got := c.u.MayTake(c.name); got != c.want {
 			t.Errorf("%s (%v) may take %s: %v", c.u.Name, c.u.Rights.Names, c.name, got)

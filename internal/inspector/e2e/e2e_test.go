@@ -28,57 +28,85 @@ import (
 )
 
 // patience bounds everything that is waited for.
-const patience = 90 * time.Second
+const patience = 3 * time.Minute
 
-// TestPage lets page.mjs use the page: see there for what it looks at. With
-// RELAY_SHOTS=FOLDER it leaves pictures of the page there.
+// TestPage lets page.mjs use the page of an agent: see there for what it looks at.
 func TestPage(t *testing.T) {
+	w := newWorld(t)
+	app := httptest.NewServer(newApp(t))
+	t.Cleanup(app.Close)
+	ready := w.start("ready", "server", "--dev", "--http-addr", "127.0.0.1:0", "--user", "alice", "--data", w.dir+"/data", "--json")
+	online := w.start("online", "http", app.Listener.Addr().String(), "--server", ready["url"], "--token", ready["token"],
+		"--inspect-addr", "127.0.0.1:0", "--mask", ".card.number", "--json")
+	w.use("page.mjs", "INSPECTOR="+online["inspector"], "PUBLIC="+online["url"], "ROWS="+manyRows(t))
+}
+
+// world has relay and a browser.
+type world struct {
+	t        *testing.T
+	ctx      context.Context
+	dir      string // to be used as one likes
+	relay    string // the program
+	chromium string
+	modules  string // of npm
+}
+
+// newWorld skips the test where there is no browser, or nothing to drive it.
+func newWorld(t *testing.T) *world {
+	t.Helper()
 	if testing.Short() {
 		t.Skip("drives a browser")
 	}
-	chromium, err := exec.LookPath("chromium")
-	if err != nil {
+	w := &world{t: t, dir: t.TempDir()}
+	var err error
+	if w.chromium, err = exec.LookPath("chromium"); err != nil {
 		t.Skip("chromium is not here")
 	}
-	modules, err := filepath.Abs("../ui/node_modules")
-	if err != nil {
+	if w.modules, err = filepath.Abs("../ui/node_modules"); err != nil {
 		t.Fatal(err)
 	}
-	npmtest.Install(t, filepath.Dir(modules))
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
-
-	app := httptest.NewServer(newApp(t))
-	t.Cleanup(app.Close)
-	dir := t.TempDir()
-	relay := filepath.Join(dir, "relay")
-	if out, err := exec.CommandContext(ctx, "go", "build", "-o", relay, "../../..").CombinedOutput(); err != nil {
+	npmtest.Install(t, filepath.Dir(w.modules))
+	var cancel context.CancelFunc
+	w.ctx, cancel = context.WithTimeout(t.Context(), patience)
+	t.Cleanup(cancel)
+	w.relay = filepath.Join(w.dir, "relay")
+	if out, err := exec.CommandContext(w.ctx, "go", "build", "-o", w.relay, "../../..").CombinedOutput(); err != nil {
 		t.Fatalf("build: %v\n%s", err, out)
 	}
-	ready := start(ctx, t, dir, "ready", relay, "server", "--dev", "--http-addr", "127.0.0.1:0", "--user", "alice", "--data", dir+"/data", "--json")
-	online := start(ctx, t, dir, "online", relay, "http", app.Listener.Addr().String(), "--server", ready["url"], "--token", ready["token"],
-		"--inspect-addr", "127.0.0.1:0", "--mask", ".card.number", "--json")
+	return w
+}
 
+// use runs a script that drives the browser. With RELAY_SHOTS=FOLDER it leaves
+// pictures of the page there.
+func (w *world) use(script string, env ...string) {
+	w.t.Helper()
 	shots := os.Getenv("RELAY_SHOTS")
 	if shots == "" {
-		shots = filepath.Join(dir, "shots")
+		shots = filepath.Join(w.dir, "shots")
 	}
-	script := exec.CommandContext(ctx, "node", "page.mjs")
-	script.Env = append(os.Environ(), "CHROMIUM="+chromium, "MODULES="+modules, "PROFILE="+filepath.Join(dir, "profile"), "SHOTS="+shots,
-		"INSPECTOR="+online["inspector"], "PUBLIC="+online["url"], "ROWS="+manyRows(t))
-	out, err := script.CombinedOutput()
-	t.Logf("%s", out)
+	// What is read here, go test knows of: it would repeat an old result after a change.
+	for _, name := range []string{script, "browser.mjs"} {
+		if _, err := os.ReadFile(name); err != nil {
+			w.t.Fatal(err)
+		}
+	}
+	cmd := exec.CommandContext(w.ctx, "node", script)
+	cmd.Env = append(os.Environ(), "CHROMIUM="+w.chromium, "MODULES="+w.modules, "PROFILE="+filepath.Join(w.dir, "profile"), "SHOTS="+shots)
+	cmd.Env = append(cmd.Env, env...)
+	out, err := cmd.CombinedOutput()
+	w.t.Logf("%s", out)
 	if err != nil {
-		t.Fatalf("page.mjs: %v", err)
+		w.t.Fatalf("%s: %v", script, err)
 	}
 }
 
 // start runs relay with --json until the test ends, and returns the strings of the
 // event that is waited for.
-func start(ctx context.Context, t *testing.T, dir, event, relay string, args ...string) map[string]string {
+func (w *world) start(event string, args ...string) map[string]string {
+	t := w.t
 	t.Helper()
-	cmd := exec.CommandContext(ctx, relay, args...)
-	cmd.Env = []string{"HOME=" + dir, "PATH=" + os.Getenv("PATH")}
+	cmd := exec.CommandContext(w.ctx, w.relay, args...)
+	cmd.Env = []string{"HOME=" + w.dir, "PATH=" + os.Getenv("PATH")}
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()
 	if err != nil {

@@ -18,6 +18,12 @@ export interface Summary {
   response_type?: string;
   replay?: boolean;
   replay_of?: string;
+  /** The name that it came to, where the server has recorded it. */
+  endpoint?: string;
+  /** The event that an inbox made of it. */
+  event_id?: string;
+  /** Its signature: ok, or why not; nothing when nobody looked. */
+  verified?: string;
   frames?: number;
   error?: string;
 }
@@ -60,6 +66,9 @@ export interface Exchange {
   visitor: string;
   replay?: boolean;
   replay_of?: string;
+  endpoint?: string;
+  event_id?: string;
+  verified?: string;
   error?: string;
   url: string;
   request: { method: string; target: string; host: string; scheme: string; headers: Field[]; trailers?: Field[]; body: Body };
@@ -99,19 +108,53 @@ export interface Edit {
   path?: string;
   headers?: Field[];
   body?: string;
+  to?: string;
+  sign?: boolean;
 }
+
+/** Who can get a replay. */
+export interface Target {
+  id: string;
+  name: string;
+  live: boolean; // somebody is there to answer
+  signs: boolean; // a secret is known, so that it can be signed anew
+}
+
+/** What became of a replay of many. */
+export interface Bulk {
+  count: number;
+  skipped: number;
+  replayed: number;
+  failed: { id: string; error: string }[];
+}
+
+/** Where the page is: beside an agent, or on a server with somebody signed in. */
+export type Session =
+  | { mode: "agent" }
+  | { mode: "server"; user: string; admin: boolean; token: string; domain: string; url: string; expires?: string };
 
 /** A call that failed, in a sentence for people. */
 export class Failure extends Error {
   constructor(
     readonly code: string,
     message: string,
+    readonly status = 0, // of the answer; 0 when there was none
+    /** What is wrong with single fields, by their path in the body. */
+    readonly fields: { location: string; message: string }[] = [],
+    readonly retryAfter = 0, // seconds; 0 when it was not said
   ) {
     super(message);
   }
 }
 
-const base = "api/v1/requests";
+/** Tells "out" when the server does not know who calls any more. */
+export const signed = new EventTarget();
+
+/** Who answers: the page says so when nobody does. */
+export const peer = { name: "agent", hint: "Is relay http still running?" };
+
+export const root = "api/v1/";
+const base = `${root}requests`;
 export const streamURL = (filter: string) => `${base}/stream?filter=${encodeURIComponent(filter)}`;
 export const exportListURL = (format: string, filter: string) => `${base}/export?format=${format}&filter=${encodeURIComponent(filter)}`;
 const one = (id: string) => `${base}/${encodeURIComponent(id)}`;
@@ -121,29 +164,51 @@ export type Side = "request" | "response";
 export const bodyURL = (id: string, side: Side, reveal: boolean) => `${one(id)}/${side}-body?reveal=${shown(reveal)}`;
 export const exportURL = (id: string, format: string, reveal: boolean) => `${one(id)}/export?format=${format}&reveal=${shown(reveal)}`;
 
-async function call(url: string, init?: RequestInit): Promise<Response> {
+export async function call(url: string, init?: RequestInit): Promise<Response> {
   let res: Response;
   try {
     res = await fetch(url, init);
   } catch (e) {
     if (e instanceof DOMException && e.name === "AbortError") throw e;
-    throw new Failure("offline", "The agent does not answer. Is relay http still running?");
+    throw new Failure("offline", `The ${peer.name} does not answer. ${peer.hint}`);
   }
   if (!res.ok) {
-    const p = (await res.json().catch(() => ({}))) as { code?: string; detail?: string };
-    throw new Failure(p.code ?? "failed", p.detail ?? `The agent answered ${res.status}.`);
+    const p = (await res.json().catch(() => ({}))) as { code?: string; detail?: string; errors?: { location?: string; message?: string }[] };
+    if (res.status === 401) signed.dispatchEvent(new Event("out"));
+    throw new Failure(
+      p.code ?? "failed",
+      p.detail ?? `The ${peer.name} answered ${res.status}.`,
+      res.status,
+      (p.errors ?? []).map((f) => ({ location: f.location ?? "", message: f.message ?? "" })),
+      Number(res.headers.get("Retry-After")) || 0,
+    );
   }
   return res;
 }
 
-export async function list(filter: string, before: string, signal: AbortSignal): Promise<{ items: Summary[]; next?: string }> {
-  const res = await call(`${base}?limit=1000&filter=${encodeURIComponent(filter)}&before=${before}`, { signal });
-  return (await res.json()) as { items: Summary[]; next?: string };
+/** Calls with a JSON body, if there is one, and gives the JSON of the answer. */
+export async function ask<T>(method: string, url: string, body?: unknown, signal?: AbortSignal): Promise<T> {
+  const res = await call(url, {
+    method,
+    ...(body === undefined ? {} : { headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) }),
+    ...(signal ? { signal } : {}),
+  });
+  return (res.status === 204 ? undefined : await res.json()) as T;
 }
 
-export async function show(id: string, reveal: boolean): Promise<Exchange> {
-  return (await (await call(`${one(id)}?reveal=${shown(reveal)}`)).json()) as Exchange;
-}
+export const says = (e: unknown): string => (e instanceof Error ? e.message : String(e));
+
+export const session = (): Promise<Session> => ask("GET", `${root}session`);
+
+export const targets = async (): Promise<Target[]> => (await ask<{ items: Target[] }>("GET", `${root}targets`)).items;
+
+export const bulk = (what: { ids: string[]; to?: string; sign?: boolean; dry_run?: boolean }, signal?: AbortSignal): Promise<Bulk> =>
+  ask("POST", `${base}/replay`, what, signal);
+
+export const list = (filter: string, before: string, signal: AbortSignal): Promise<{ items: Summary[]; next?: string }> =>
+  ask("GET", `${base}?limit=1000&filter=${encodeURIComponent(filter)}&before=${before}`, undefined, signal);
+
+export const show = (id: string, reveal: boolean): Promise<Exchange> => ask("GET", `${one(id)}?reveal=${shown(reveal)}`);
 
 export interface Loaded {
   bytes: Uint8Array<ArrayBuffer>;
@@ -160,18 +225,10 @@ export async function body(id: string, side: Side, reveal: boolean): Promise<Loa
   };
 }
 
-export async function replay(id: string, edit?: Edit): Promise<{ id: string; ended: boolean }> {
-  const res = await call(`${one(id)}/replay`, {
-    method: "POST",
-    headers: { "Content-Type": "application/json" },
-    body: JSON.stringify(edit ?? {}),
-  });
-  return (await res.json()) as { id: string; ended: boolean };
-}
+export const replay = (id: string, edit?: Edit): Promise<{ id: string; ended: boolean }> => ask("POST", `${one(id)}/replay`, edit ?? {});
 
-export async function diff(a: string, b: string, reveal: boolean): Promise<Comparison> {
-  return (await (await call(`${one(a)}/diff?with=${encodeURIComponent(b)}&reveal=${shown(reveal)}`)).json()) as Comparison;
-}
+export const diff = (a: string, b: string, reveal: boolean): Promise<Comparison> =>
+  ask("GET", `${one(a)}/diff?with=${encodeURIComponent(b)}&reveal=${shown(reveal)}`);
 
 export async function text(url: string): Promise<string> {
   return (await call(url)).text();

@@ -1,367 +1,92 @@
-import type { JSX } from "preact";
-import { useEffect, useLayoutEffect, useMemo, useReducer, useRef, useState } from "preact/hooks";
+import type { ComponentType, JSX } from "preact";
+import { useEffect, useState } from "preact/hooks";
 import * as api from "./api";
-import type { Edit, Exchange } from "./api";
-import { Detail } from "./detail";
-import type { Tab } from "./detail";
-import { DiffDialog } from "./diff";
-import { EditDialog } from "./edit";
-import { size } from "./format";
-import { Help } from "./help";
-import { List } from "./list";
-import { Store } from "./store";
+import type { Session } from "./api";
+import { Requests } from "./requests";
+import type { Store } from "./store";
 
-type Open = { name: "help" } | { name: "edit"; x: Exchange } | { name: "diff"; a: string; b: string } | undefined;
+type Dashboard = ComponentType<{ session: Session | undefined }>;
 
+/** The page: of an agent the requests alone, of a server the dashboard, which is loaded only there. */
 export function App(): JSX.Element {
-  const store = useMemo(() => new Store(), []);
-  const [, again] = useReducer((n: number) => n + 1, 0);
-  const [filter, setFilter] = useState("");
-  const [selected, setSelected] = useState("");
-  const [marked, setMarked] = useState("");
-  const [tab, setTab] = useState<Tab>("response");
-  const [revealed, setRevealed] = useState("");
-  const [open, setOpen] = useState<Open>();
-  const [busy, setBusy] = useState(false);
-  const [toast, setToast] = useState("");
-  const narrow = useNarrow();
-  const search = useRef<HTMLInputElement>(null);
-  const reveal = revealed !== "" && revealed === selected;
-
-  useEffect(() => store.subscribe(() => again(undefined as never)), [store]);
+  const [agent, setAgent] = useState(false);
+  const [server, setServer] = useState<{ Dashboard: Dashboard; session: Session | undefined }>();
+  const [error, setError] = useState("");
+  const [tries, setTries] = useState(0);
   useEffect(() => {
-    const t = setTimeout(() => store.start(filter), filter === "" ? 0 : 250);
-    return () => clearTimeout(t);
-  }, [store, filter]);
-
-  const say = (text: string) => setToast(text);
-  useEffect(() => {
-    if (toast === "") return;
-    const t = setTimeout(() => setToast(""), 4000);
-    return () => clearTimeout(t);
-  }, [toast]);
-
-  const { x, error } = useExchange(store, selected, reveal);
-
-  // What Enter leads to may still be on its way.
-  const entering = useRef(false);
-  const enter = () => {
-    const panel = document.getElementById("panel");
-    entering.current = panel === null;
-    panel?.focus();
-  };
-  useLayoutEffect(() => {
-    if (x && entering.current) enter();
-  }, [x]);
-
-  const select = (id: string) => {
-    entering.current = false;
-    setSelected(id);
-    if (id !== revealed) setRevealed("");
-  };
-  const move = (by: number) => {
-    const rows = store.rows;
-    if (rows.length === 0) return;
-    const at = store.find(selected);
-    const next = at < 0 ? rows.length - 1 : Math.min(rows.length - 1, Math.max(0, at - by));
-    select(rows[next]!.id);
-  };
-  const send = async (id: string, edit?: Edit) => {
-    setBusy(true);
-    try {
-      const r = await api.replay(id, edit);
-      select(r.id);
-      setTab("response");
-      say(r.ended ? "Sent again." : "Sent again, and broken off after 30 seconds.");
-    } finally {
-      setBusy(false);
-    }
-  };
-  const act = {
-    replay: () => {
-      if (selected !== "" && !busy) send(selected).catch((e: unknown) => say(e instanceof Error ? e.message : String(e)));
-    },
-    edit: () => {
-      if (x) setOpen({ name: "edit", x });
-    },
-    diff: () => {
-      if (!x) return;
-      if (marked === x.id) setMarked("");
-      else if (marked !== "") {
-        setOpen({ name: "diff", a: marked, b: x.id });
-        setMarked("");
-      } else if (x.replay_of) setOpen({ name: "diff", a: x.replay_of, b: x.id });
-      else {
-        setMarked(x.id);
-        say("Marked as A. Choose another and press d again.");
-      }
-    },
-    copy: (format: "curl" | "httpie" | "fetch") => {
-      if (!x) return;
-      const hidden = x.request.headers.some((f) => f.masked);
-      const name = { curl: "curl", httpie: "HTTPie", fetch: "fetch" }[format];
-      api
-        .text(api.exportURL(x.id, format, reveal))
-        .then((t) => navigator.clipboard.writeText(t))
-        .then(
-          () => say(hidden ? `Copied as ${name}; its secrets are hidden in it.` : `Copied as ${name}.`),
-          (e: unknown) => say(e instanceof Error ? e.message : "The browser does not let this page copy."),
-        );
-    },
-    close: () => select(""),
-    say,
-  };
-
-  // Before the next key: an effect after the paint would still see the choice before.
-  useLayoutEffect(() => {
-    const onKey = (e: KeyboardEvent) => {
-      const el = e.target as HTMLElement;
-      if (open || e.ctrlKey || e.metaKey || e.altKey) return;
-      if (/^(INPUT|TEXTAREA|SELECT)$/.test(el.tagName)) {
-        if (e.key === "Escape" || (e.key === "Enter" && el === search.current)) el.blur();
-        return;
-      }
-      const list = document.querySelector<HTMLElement>(".list");
-      const inList = el === document.body || el === list;
-      switch (e.key) {
-        case "j":
-          move(1);
-          break;
-        case "k":
-          move(-1);
-          break;
-        case "ArrowDown":
-          if (!inList) return;
-          move(1);
-          break;
-        case "ArrowUp":
-          if (!inList) return;
-          move(-1);
-          break;
-        case "Enter":
-          if (!inList) return;
-          if (selected === "") move(1);
-          else enter();
-          break;
-        case "r":
-          act.replay();
-          break;
-        case "e":
-          act.edit();
-          break;
-        case "d":
-          act.diff();
-          break;
-        case "c":
-          act.copy("curl");
-          break;
-        case "/":
-          search.current?.focus();
-          break;
-        case "?":
-          setOpen({ name: "help" });
-          break;
-        case "Escape":
-          if (marked !== "") setMarked("");
-          else if (!inList && list) list.focus();
-          else select("");
-          break;
-        default:
-          return;
-      }
-      e.preventDefault();
-    };
-    document.addEventListener("keydown", onKey);
-    return () => document.removeEventListener("keydown", onKey);
-  });
-
-  const empty = store.rows.length === 0;
-  return (
-    <div class={`app${selected !== "" ? " chosen" : ""}`}>
-      <header class="top">
-        <h1>
-          <img src="favicon.svg" alt="" width="22" height="22" /> relay <span class="quiet">inspector</span>
-        </h1>
-        <div class="where">
-          {store.target && (
-            <span>
-              <span class="quiet">to</span> {store.target}
-            </span>
-          )}
-          <span class={`link ${store.online ? "up" : "down"}`} role="status">
-            <span aria-hidden="true">{store.online ? "●" : "○"}</span> {store.online ? "live" : "not connected"}
-          </span>
-        </div>
-        <button type="button" class="button" onClick={() => setOpen({ name: "help" })} aria-label="Help" title="Help (?)">
-          ?
-        </button>
-      </header>
-      {!store.online && (
-        <p class="banner" role="alert">
-          The agent does not answer. What it showed is still here; this page tries again by itself.
-        </p>
-      )}
-      <main>
-        <section class="left" aria-label="Requests">
-          <div class="filter">
-            <input
-              ref={search}
-              type="search"
-              value={filter}
-              placeholder="Filter: status:5xx method:POST path:/hooks"
-              aria-label="Filter"
-              aria-invalid={store.filterError !== ""}
-              aria-describedby="filter-error"
-              autocomplete="off"
-              autocapitalize="off"
-              spellcheck={false}
-              onInput={(e) => setFilter(e.currentTarget.value)}
-            />
-            <details class="menu">
-              <summary class="button">Export</summary>
-              <div class="items">
-                <a href={api.exportListURL("har", filter)} download="requests.har">
-                  All of the list as HAR
-                </a>
-                <a href={api.exportListURL("json", filter)} download="requests.json">
-                  All of the list as JSON
-                </a>
-              </div>
-            </details>
-          </div>
-          <p id="filter-error" class={store.filterError ? "problem" : "sr"} role="alert">
-            {store.filterError}
-          </p>
-          {store.error && <p class="problem">{store.error}</p>}
-          {empty ? (
-            <Empty store={store} filter={filter} />
-          ) : (
-            <List rows={store.rows} selected={selected} marked={marked} narrow={narrow} onSelect={select} />
-          )}
-          <footer class="foot">
-            {store.rows.length} shown
-            {store.stats && (
-              <>
-                {" "}
-                · {store.stats.kept} kept ({size(store.stats.bytes)})
-                {store.stats.dropped > 0 && <> · {store.stats.dropped} older ones are gone</>}
-              </>
-            )}
-          </footer>
-        </section>
-        <div class="right">
-          {x ? (
-            <Detail
-              x={x}
-              tab={tab}
-              reveal={reveal}
-              busy={busy}
-              marked={marked}
-              setTab={setTab}
-              setReveal={(on) => setRevealed(on ? x.id : "")}
-              act={act}
-            />
-          ) : (
-            <div class="nothing">
-              {error ? (
-                <p class="problem">{error}</p>
-              ) : (
-                <p class="quiet">
-                  {selected ? "Loading…" : "Choose a request to see it, or press "}
-                  {!selected && <kbd>j</kbd>}
-                </p>
-              )}
-              {error && (
-                <button type="button" class="button" onClick={act.close}>
-                  Back to the list
-                </button>
-              )}
-            </div>
-          )}
-        </div>
-      </main>
-      <div class="toast" role="status" aria-live="polite">
-        {toast && <span>{toast}</span>}
-      </div>
-      {open?.name === "help" && <Help onClose={() => setOpen(undefined)} />}
-      {open?.name === "edit" && (
-        <EditDialog
-          x={open.x}
-          onClose={() => setOpen(undefined)}
-          onSend={async (e) => {
-            await send(open.x.id, e);
-            setOpen(undefined);
-            return true;
-          }}
-        />
-      )}
-      {open?.name === "diff" && <DiffDialog a={open.a} b={open.b} reveal={false} onClose={() => setOpen(undefined)} />}
-    </div>
-  );
-}
-
-function Empty({ store, filter }: { store: Store; filter: string }): JSX.Element {
-  if (store.loading)
-    return (
-      <div class="empty" aria-busy="true">
-        <p class="quiet">Loading…</p>
-      </div>
-    );
-  if (filter !== "")
-    return (
-      <div class="empty">
-        <p>{store.filterError ? "This filter is not understood." : "No request fits this filter."}</p>
-        <p class="quiet">
-          Press <kbd>?</kbd> for what a filter can say.
-        </p>
-      </div>
-    );
-  return (
-    <div class="empty">
-      <p>No request yet.</p>
-      <p class="quiet">Send one to the public URL, and it shows up here as it comes.</p>
-    </div>
-  );
-}
-
-/** The selected exchange, loaded again when there is news of it. */
-function useExchange(store: Store, id: string, reveal: boolean): { x: Exchange | undefined; error: string } {
-  const [got, setGot] = useState<{ key: string; x?: Exchange; error: string }>({ key: "", error: "" });
-  const key = `${id} ${reveal}`;
-  const at = id === "" ? -1 : store.find(id);
-  const row = store.rows[at];
-  // What changes in a row when the exchange does.
-  const version = row ? `${row.state} ${row.status} ${row.frames ?? 0} ${row.response_size}` : "";
-  const last = useRef(0);
-  useEffect(() => {
-    if (id === "") return;
     let gone = false;
-    // Frames may come fast: no more than four times a second.
-    const wait = got.key === key ? Math.max(0, last.current + 250 - Date.now()) : 0;
-    const t = setTimeout(() => {
-      last.current = Date.now();
-      api.show(id, reveal).then(
-        (x) => !gone && setGot({ key, x, error: "" }),
-        (e: unknown) => !gone && setGot((was) => (was.key === key && was.x ? was : { key, error: e instanceof Error ? e.message : String(e) })),
-      );
-    }, wait);
+    let again = 0;
+    const dashboard = async (session: Session | undefined) => {
+      api.peer.name = "server";
+      api.peer.hint = "Is there a network?";
+      const { Dashboard } = await import("./server/dashboard");
+      if (!gone) setServer({ Dashboard, session });
+    };
+    const look = async () => {
+      try {
+        const s = await api.session();
+        if (s.mode === "server") await dashboard(s);
+        else if (!gone) setAgent(true);
+      } catch (e) {
+        // Only a server asks who calls.
+        if (e instanceof api.Failure && e.status === 401) return dashboard(undefined);
+        throw e;
+      }
+    };
+    look().catch((e: unknown) => {
+      if (gone) return;
+      setError(api.says(e));
+      again = setTimeout(() => setTries((n) => n + 1), 3000);
+    });
     return () => {
       gone = true;
-      clearTimeout(t);
+      clearTimeout(again);
     };
-  }, [key, version]);
-  if (id === "") return { x: undefined, error: "" };
-  // What is hidden stays until what is revealed is there, never the other way round.
-  return { x: got.x?.id === id && (got.key === key || reveal) ? got.x : undefined, error: got.key === key ? got.error : "" };
+  }, [tries]);
+  if (server) return <server.Dashboard session={server.session} />;
+  if (agent) return <Requests top={(store, help) => <Top store={store} help={help} />} />;
+  return (
+    <div class="nothing whole" aria-busy={!error}>
+      {error ? (
+        <>
+          <p class="problem" role="alert">
+            {error}
+          </p>
+          <p class="quiet">This page tries again by itself.</p>
+        </>
+      ) : (
+        <p class="quiet">Loading…</p>
+      )}
+    </div>
+  );
 }
 
-function useNarrow(): boolean {
-  const query = useMemo(() => matchMedia("(max-width: 760px)"), []);
-  const [narrow, setNarrow] = useState(query.matches);
-  useEffect(() => {
-    const on = () => setNarrow(query.matches);
-    query.addEventListener("change", on);
-    return () => query.removeEventListener("change", on);
-  }, [query]);
-  return narrow;
+function Top({ store, help }: { store: Store; help: () => void }): JSX.Element {
+  return (
+    <header class="top">
+      <h1>
+        <img src="favicon.svg" alt="" width="22" height="22" /> relay <span class="quiet">inspector</span>
+      </h1>
+      <div class="where">
+        {store.target && (
+          <span>
+            <span class="quiet">to</span> {store.target}
+          </span>
+        )}
+        <Live store={store} />
+      </div>
+      <button type="button" class="button" onClick={help} aria-label="Help" title="Help (?)">
+        ?
+      </button>
+    </header>
+  );
+}
+
+/** Whether news come. */
+export function Live({ store }: { store: Store }): JSX.Element {
+  return (
+    <span class={`link ${store.online ? "up" : "down"}`} role="status">
+      <span aria-hidden="true">{store.online ? "●" : "○"}</span> {store.online ? "live" : "not connected"}
+    </span>
+  );
 }

@@ -38,13 +38,32 @@ export function BodyView(p: Props): JSX.Element {
   if (p.info.size === 0) return <p class="quiet">{p.live ? "Nothing yet." : "No body."}</p>;
   if (error) return <p class="problem">{error}</p>;
   if (!got) return <p class="quiet">Loading…</p>;
-  return <Shown {...p} got={got} />;
+  return (
+    <BytesView
+      bytes={got.bytes}
+      info={p.info}
+      truncated={got.truncated}
+      encoded={got.encoded}
+      save={{ url: bodyURL(p.id, p.side, p.reveal), name: `${p.id}-${p.side}-body.bin` }}
+      say={p.say}
+    />
+  );
 }
 
 type Mode = "pretty" | "text" | "hex";
 
-function Shown(p: Props & { got: Loaded }): JSX.Element {
-  const { bytes } = p.got;
+interface Shown {
+  bytes: Uint8Array<ArrayBuffer>;
+  info: BodyInfo;
+  truncated: boolean;
+  encoded: boolean; // it still has its Content-Encoding
+  save?: { url: string; name: string };
+  say: (text: string) => void;
+}
+
+/** Bytes as what they are: JSON, a form, a picture, text, or just bytes. */
+export function BytesView(p: Shown): JSX.Element {
+  const { bytes } = p;
   const text = useMemo(() => decode(bytes), [bytes]);
   const kind = useMemo(() => kindOf(p.info.type ?? "", bytes, text), [bytes, text, p.info.type]);
   const [wanted, setMode] = useState<Mode>();
@@ -72,12 +91,14 @@ function Shown(p: Props & { got: Loaded }): JSX.Element {
           {p.info.type ? ` · ${visible(p.info.type.slice(0, 80))}` : ""}
           {p.info.encoding ? ` · ${visible(p.info.encoding.slice(0, 40))}` : ""}
         </span>
-        <a class="button" href={bodyURL(p.id, p.side, p.reveal)} download={`${p.id}-${p.side}-body.bin`}>
-          Save raw
-        </a>
+        {p.save && (
+          <a class="button" href={p.save.url} download={p.save.name}>
+            Save raw
+          </a>
+        )}
       </div>
-      {p.got.truncated && <p class="note">Only the beginning of this body is here.</p>}
-      {p.got.encoded && <p class="note">This encoding is not known here, or the data is not what it says: these are the bytes as they came.</p>}
+      {p.truncated && <p class="note">Only the beginning of this body is here.</p>}
+      {p.encoded && <p class="note">This encoding is not known here, or the data is not what it says: these are the bytes as they came.</p>}
       {mode === "pretty" && kind.name === "json" && <Tree root={kind.node} say={p.say} />}
       {mode === "pretty" && kind.name === "form" && <Form pairs={kind.pairs} />}
       {mode === "pretty" && kind.name === "image" && <Picture bytes={bytes} type={kind.type} />}

@@ -1,16 +1,23 @@
-import type { JSX } from "preact";
+import type { ComponentChildren, JSX } from "preact";
 import { useEffect, useState } from "preact/hooks";
 import { exportURL } from "./api";
 import type { Exchange, Field, Frame } from "./api";
 import { BodyView } from "./body";
-import { duration, moment, size, visible } from "./format";
+import { duration, moment, signature, size, visible } from "./format";
 import { Status } from "./list";
+import { Menu } from "./menu";
 
-export type Tab = "request" | "response" | "messages" | "timing";
+/** A tab that only some requests have, and only some pages. */
+export interface Extra {
+  id: string;
+  label: string;
+  has: (x: Exchange) => boolean;
+  view: (x: Exchange) => ComponentChildren;
+}
 
 export interface Actions {
   replay: () => void;
-  edit: () => void;
+  edit: (elsewhere?: boolean) => void;
   diff: () => void;
   copy: (format: "curl" | "httpie" | "fetch") => void;
   close: () => void;
@@ -19,11 +26,13 @@ export interface Actions {
 
 interface Props {
   x: Exchange;
-  tab: Tab;
+  tab: string;
+  extra: Extra[];
+  others: boolean; // there are others who can get a replay
   reveal: boolean;
   busy: boolean;
   marked: string;
-  setTab: (t: Tab) => void;
+  setTab: (t: string) => void;
   setReveal: (on: boolean) => void;
   act: Actions;
 }
@@ -31,11 +40,13 @@ interface Props {
 export function Detail(p: Props): JSX.Element {
   const { x, act } = p;
   const frames = (x.frames?.length ?? 0) > 0 || !!x.frames_note;
-  const tabs: [Tab, string][] = [
+  const extra = p.extra.filter((e) => e.has(x));
+  const tabs: [string, string][] = [
     ["request", "Request"],
     ["response", "Response"],
-    ...(frames ? ([["messages", "Messages"]] as [Tab, string][]) : []),
+    ...(frames ? ([["messages", "Messages"]] as [string, string][]) : []),
     ["timing", "Timing"],
+    ...extra.map((e) => [e.id, e.label] as [string, string]),
   ];
   const tab = tabs.some(([t]) => t === p.tab) ? p.tab : "response";
   const masked = [...x.request.headers, ...(x.response?.headers ?? [])].some((f) => f.masked);
@@ -63,7 +74,7 @@ export function Detail(p: Props): JSX.Element {
             {p.busy ? "Sending…" : "Replay"}
             <kbd aria-hidden="true">r</kbd>
           </button>
-          <button type="button" class="button" onClick={act.edit}>
+          <button type="button" class="button" onClick={() => act.edit()}>
             Edit &amp; replay<kbd aria-hidden="true">e</kbd>
           </button>
           <button type="button" class="button" onClick={act.diff}>
@@ -73,23 +84,28 @@ export function Detail(p: Props): JSX.Element {
           <button type="button" class="button" onClick={() => act.copy("curl")}>
             Copy as curl<kbd aria-hidden="true">c</kbd>
           </button>
-          <details class="menu">
-            <summary class="button">More</summary>
-            <div class="items">
-              <button type="button" onClick={() => act.copy("httpie")}>
-                Copy as HTTPie
+          <Menu label="More">
+            {p.others && (
+              <button type="button" onClick={() => act.edit(true)}>
+                Replay to another…
               </button>
-              <button type="button" onClick={() => act.copy("fetch")}>
-                Copy as fetch
-              </button>
-              <a href={exportURL(x.id, "har", p.reveal)} download={`${x.id}.har`}>
-                Save as HAR
-              </a>
-              <a href={exportURL(x.id, "json", p.reveal)} download={`${x.id}.json`}>
-                Save as JSON
-              </a>
-            </div>
-          </details>
+            )}
+            <button type="button" onClick={() => act.copy("httpie")}>
+              Copy as HTTPie
+            </button>
+            <button type="button" onClick={() => act.copy("fetch")}>
+              Copy as fetch
+            </button>
+            <a href={exportURL(x.id, "har", p.reveal)} download={`${x.id}.har`}>
+              Save as HAR
+            </a>
+            <a href={exportURL(x.id, "json", p.reveal)} download={`${x.id}.json`}>
+              Save as JSON
+            </a>
+            <a href={exportURL(x.id, "fixture", p.reveal)} download={`${x.id}.fixture.json`}>
+              Save as test fixture
+            </a>
+          </Menu>
           {(masked || p.reveal) && (
             <button type="button" class="button" aria-pressed={p.reveal} onClick={() => p.setReveal(!p.reveal)}>
               {p.reveal ? "Hide secrets" : "Show secrets"}
@@ -146,12 +162,13 @@ export function Detail(p: Props): JSX.Element {
           ))}
         {tab === "messages" && <Messages x={x} />}
         {tab === "timing" && <Timing x={x} />}
+        {extra.find((e) => e.id === tab)?.view(x)}
       </div>
     </section>
   );
 }
 
-function Fields({ fields, label }: { fields: Field[]; label: string }): JSX.Element {
+export function Fields({ fields, label }: { fields: Field[]; label: string }): JSX.Element {
   return (
     <>
       <h3>
@@ -227,6 +244,9 @@ function Timing({ x }: { x: Exchange }): JSX.Element {
     ["Visitor", x.visitor || "–"],
     ["URL", x.url],
     ["Relay-Request-Id", x.request_id || "–"],
+    ...(x.endpoint ? ([["Endpoint", x.endpoint]] as [string, string][]) : []),
+    ...(x.event_id ? ([["Event", x.event_id]] as [string, string][]) : []),
+    ...(x.verified ? ([["Signature", signature(x.verified)]] as [string, string][]) : []),
     ...(x.replay_of ? ([["Repeats", x.replay_of]] as [string, string][]) : []),
   ];
   return (

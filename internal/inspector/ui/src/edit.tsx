@@ -2,12 +2,14 @@ import type { JSX } from "preact";
 import { useEffect, useState } from "preact/hooks";
 import { body as loadBody } from "./api";
 import type { Edit, Exchange, Field } from "./api";
+import { CodeField } from "./code";
 import { Dialog } from "./dialog";
+import { chosen, TargetFields, useTarget } from "./target";
 
 const own = /^(connection|content-length|expect|host|keep-alive|proxy-connection|te|trailer|transfer-encoding|upgrade|relay-.*)$/i;
 
 /** A request to change and send again. A masked value that stays is sent as it was. */
-export function EditDialog(p: { x: Exchange; onSend: (e: Edit) => Promise<boolean>; onClose: () => void }): JSX.Element {
+export function EditDialog(p: { x: Exchange; elsewhere: boolean; onSend: (e: Edit) => Promise<boolean>; onClose: () => void }): JSX.Element {
   const { request } = p.x;
   const [method, setMethod] = useState(request.method);
   const [path, setPath] = useState(request.target);
@@ -21,6 +23,7 @@ export function EditDialog(p: { x: Exchange; onSend: (e: Edit) => Promise<boolea
   const [note, setNote] = useState("");
   const [error, setError] = useState("");
   const [busy, setBusy] = useState(false);
+  const c = useTarget(p.x.endpoint);
   useEffect(() => {
     if (request.body.size === 0) return;
     // Opening the editor is the deliberate click: what is masked in a body is shown
@@ -50,7 +53,7 @@ export function EditDialog(p: { x: Exchange; onSend: (e: Edit) => Promise<boolea
       }
       fields.push({ name: line.slice(0, colon).trim(), value: line.slice(colon + 1).trim() });
     }
-    const edit: Edit = {};
+    const edit: Edit = chosen(c);
     if (method.trim() !== request.method) edit.method = method.trim();
     if (path !== request.target) edit.path = path;
     if (headers !== before) edit.headers = fields;
@@ -93,14 +96,10 @@ export function EditDialog(p: { x: Exchange; onSend: (e: Edit) => Promise<boolea
         </div>
         <label>
           Headers
-          <textarea rows={8} value={headers} onInput={(e) => setHeaders(e.currentTarget.value)} spellcheck={false} />
+          <textarea rows={6} value={headers} onInput={(e) => setHeaders(e.currentTarget.value)} spellcheck={false} />
         </label>
-        {body !== undefined && (
-          <label>
-            Body
-            <textarea rows={12} value={body} onInput={(e) => setBody(e.currentTarget.value)} spellcheck={false} />
-          </label>
-        )}
+        {body !== undefined && <CodeField label="Body" text={body} onInput={setBody} />}
+        <TargetFields c={c} same={p.x.endpoint ? `who has had it: ${p.x.endpoint}` : "who has had it"} focus={p.elsewhere} />
         {note && <p class="note">{note}</p>}
         {error && (
           <p class="problem" role="alert">
@@ -108,7 +107,7 @@ export function EditDialog(p: { x: Exchange; onSend: (e: Edit) => Promise<boolea
           </p>
         )}
         <footer>
-          <span class="quiet">It goes to the app on this machine. A changed body makes old signatures wrong.</span>
+          <span class="quiet">{c.sign ? "It gets a new signature." : "A changed body makes old signatures wrong."}</span>
           <button type="submit" class="button main" disabled={busy}>
             {busy ? "Sending…" : "Send"}
           </button>

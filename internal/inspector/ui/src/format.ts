@@ -56,3 +56,8 @@ export function visible(s: string): string {
     return n < 0x20 ? String.fromCharCode(0x2400 + n) : `\\u${n.toString(16).padStart(4, "0")}`;
   });
 }
+
+/** What was found of a signature, in words. */
+export function signature(verified: string): string {
+  return verified === "ok" ? "right" : verified.replaceAll("_", " ");
+}

@@ -1,7 +1,7 @@
 import type { JSX } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
 import type { Summary } from "./api";
-import { age, duration, moment, shapes, size, tone, visible } from "./format";
+import { age, duration, moment, shapes, signature, size, tone, visible } from "./format";
 import { Virtual } from "./virtual";
 
 interface Props {
@@ -22,6 +22,19 @@ export function Status({ x }: { x: { status: number; state: string; error?: stri
       </span>
       {x.status !== 0 ? x.status : x.state === "live" ? "···" : "ERR"}
       {x.status === 0 && <span class="sr">{label}</span>}
+    </span>
+  );
+}
+
+/** What was found of its signature; nothing when nobody looked. */
+export function Badge({ verified }: { verified: string | undefined }): JSX.Element | null {
+  if (!verified) return null;
+  const ok = verified === "ok";
+  const what = visible(signature(verified.slice(0, 80)));
+  return (
+    <span class={`mark sig ${ok ? "ok" : "bad"}`} title={`signature: ${what}`}>
+      <span aria-hidden="true">{ok ? "✓" : "✗"}</span>
+      {ok ? <span class="sr">signed right</span> : <span class="what"> {what}</span>}
     </span>
   );
 }
@@ -90,6 +103,12 @@ export function List(p: Props): JSX.Element {
             <span class="method">{visible(x.method)}</span>
             <span class="path" title={visible(x.target)}>
               <bdi>{visible(x.target.slice(0, 300))}</bdi>
+              {x.endpoint && (
+                <>
+                  {" "}
+                  <bdi class="endpoint">{visible(x.endpoint.slice(0, 80))}</bdi>
+                </>
+              )}
               {x.error && <span class="why"> {visible(x.error)}</span>}
             </span>
             <span class="marks">
@@ -99,6 +118,7 @@ export function List(p: Props): JSX.Element {
                   ↻<span class="sr">replay</span>
                 </span>
               )}
+              <Badge verified={x.verified} />
               {!!x.frames && <span class="mark">{x.frames} msg</span>}
             </span>
             <span class="num took">{x.state === "live" ? "live" : duration(x.duration_ms)}</span>

@@ -20,6 +20,7 @@ export class Store {
   private load: AbortController | undefined;
   private epoch = "";
   private retry = 0;
+  private grace = 0;
   private pending = false;
 
   subscribe(f: () => void): () => void {
@@ -38,6 +39,15 @@ export class Store {
     this.changed();
   }
 
+  stop(): void {
+    this.stream?.close();
+    this.stream = undefined;
+    this.load?.abort();
+    clearTimeout(this.retry);
+    clearTimeout(this.grace);
+    this.listeners.clear();
+  }
+
   /** The place of an exchange in rows, or -1. */
   find(id: string): number {
     return this.rows.findIndex((r) => r.id === id);
@@ -47,6 +57,8 @@ export class Store {
     const s = new EventSource(streamURL(this.filter));
     this.stream = s;
     s.addEventListener("hello", (e) => {
+      clearTimeout(this.grace);
+      this.grace = 0;
       this.online = true;
       const epoch = e.lastEventId.split(":")[0] ?? "";
       this.take(JSON.parse(e.data as string) as News);
@@ -63,14 +75,19 @@ export class Store {
     s.onerror = () => {
       if (this.stream !== s) return;
       if (s.readyState === EventSource.CLOSED) {
-        // Refused: of a wrong filter the list says why.
-        if (this.loading) void this.reload();
+        // Refused: the list says why, of a wrong filter or of who is not signed in any more.
+        void this.reload();
         this.retry = setTimeout(() => this.stream === s && this.connect(), 3000);
         return;
       }
-      this.online = false;
-      this.loading = false;
-      this.changed();
+      // A server ends each stream after some minutes: that is no news unless it stays away.
+      const off = () => {
+        if (this.stream !== s) return;
+        this.online = this.loading = false;
+        this.changed();
+      };
+      if (this.epoch === "") off();
+      else this.grace ||= setTimeout(off, 5000);
     };
   }
 

@@ -1,12 +1,13 @@
-package inspector
+package compare
 
 import (
 	"slices"
 	"strings"
 )
 
-// line is one of a diff: "=" in both, "-" in the first only, "+" in the second only.
-type line struct {
+// Line is one of a diff: "=" in both texts, "-" in the first only, "+" in the second
+// only; "~" stands for lines that Around has left out.
+type Line struct {
 	Op   string `json:"op"`
 	Text string `json:"text"`
 }
@@ -19,8 +20,9 @@ const (
 	maxDiffLine = 2000
 )
 
-// diffLines is the shortest way from a to b (Myers, 1986), line by line.
-func diffLines(a, b string) (lines []line, same bool) {
+// Lines is the shortest way from a to b (Myers, 1986), line by line. Two texts of which
+// everything differs are all out, all in.
+func Lines(a, b string) (lines []Line, same bool) {
 	if a == b {
 		return gather(nil, "=", split(a)), true
 	}
@@ -46,18 +48,18 @@ func split(s string) []string {
 	return strings.Split(strings.TrimSuffix(s, "\n"), "\n")
 }
 
-func gather(to []line, op string, texts []string) []line {
+func gather(to []Line, op string, texts []string) []Line {
 	for _, t := range texts {
 		if len(t) > maxDiffLine {
 			t = strings.ToValidUTF8(t[:maxDiffLine], "") + "…"
 		}
-		to = append(to, line{op, t})
+		to = append(to, Line{op, t})
 	}
 	return to
 }
 
 // search finds the diff of two texts.
-func search(x, y []string) []line {
+func search(x, y []string) []Line {
 	if len(x) == 0 || len(y) == 0 {
 		return gather(gather(nil, "-", x), "+", y)
 	}
@@ -86,8 +88,8 @@ func search(x, y []string) []line {
 
 // walkBack reads the way off the trace, from its end. trace[d] holds the diagonals
 // from -d to d+1 as they were before step d.
-func walkBack(trace [][]int, x, y []string) []line {
-	var back []line
+func walkBack(trace [][]int, x, y []string) []Line {
+	var back []Line
 	i, j := len(x), len(y)
 	for d := len(trace) - 1; d >= 0; d-- {
 		at := func(k int) int { return trace[d][k+d] }
@@ -120,4 +122,27 @@ func walkBack(trace [][]int, x, y []string) []line {
 	}
 	slices.Reverse(back)
 	return back
+}
+
+// Around leaves out of a diff the lines that are the same and further than n from one
+// that is not.
+func Around(lines []Line, n int) []Line {
+	near := make([]bool, len(lines))
+	for i, l := range lines {
+		if l.Op != "=" {
+			for j := max(0, i-n); j <= min(len(lines)-1, i+n); j++ {
+				near[j] = true
+			}
+		}
+	}
+	var out []Line
+	for i, l := range lines {
+		switch {
+		case near[i]:
+			out = append(out, l)
+		case i == 0 || near[i-1]:
+			out = append(out, Line{Op: "~"})
+		}
+	}
+	return out
 }

@@ -1,4 +1,4 @@
-package inspector
+package compare
 
 import (
 	"math/rand/v2"
@@ -19,7 +19,7 @@ func TestDiffLines(t *testing.T) {
 	}
 	for range 5000 {
 		a, b := text(), text()
-		got, same := diffLines(strings.Join(a, "\n"), strings.Join(b, "\n"))
+		got, same := Lines(strings.Join(a, "\n"), strings.Join(b, "\n"))
 		var left, right []string
 		changes := 0
 		for _, l := range got {
@@ -62,7 +62,7 @@ func common(a, b []string) int {
 
 // Texts that have nothing in common are not searched for long.
 func TestDiffOfVeryDifferentTexts(t *testing.T) {
-	got, same := diffLines(strings.Repeat("a\n", 200_000), strings.Repeat("b\n", 200_000))
+	got, same := Lines(strings.Repeat("a\n", 200_000), strings.Repeat("b\n", 200_000))
 	if same || len(got) != 400_000 || got[0].Op != "-" || got[399_999].Op != "+" {
 		t.Errorf("got %d lines, same %v", len(got), same)
 	}
