@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/netip"
 
+	"github.com/relaytunnel/relay/internal/inspector"
 	"github.com/relaytunnel/relay/internal/relay"
 	"github.com/relaytunnel/relay/server/api"
 )
@@ -59,10 +60,10 @@ func (s *Server) apiHandler(pages http.Handler) http.Handler {
 		Agents:     s.agentsAPI(),
 		Audit:      s.auditAPI(),
 		Overview:   s.overview,
-		Requests:   pages,
-		Local:      bySocket,
-		Version:    s.c.Version,
-		Log:        s.log,
+		Requests:   pages, RequestsDoc: inspector.OpenAPI(),
+		Local:   bySocket,
+		Version: s.c.Version,
+		Log:     s.log,
 	})
 }
 

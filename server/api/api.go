@@ -55,10 +55,11 @@ type Options struct {
 	// Overview sums up what a user has.
 	Overview func(ctx context.Context, u relay.User) (Overview, error)
 	// Requests serves what is recorded: /requests and what is below, and /targets. Who
-	// calls stands in the context; see CallerOf.
-	Requests http.Handler
-	Version  string
-	Log      *slog.Logger
+	// calls stands in the context; see CallerOf. RequestsDoc is its OpenAPI document.
+	Requests    http.Handler
+	RequestsDoc []byte
+	Version     string
+	Log         *slog.Logger
 }
 
 // Caller is who calls.
@@ -92,6 +93,11 @@ func New(o Options) http.Handler {
 	a.sessions(mux)
 	outer := http.NewServeMux()
 	outer.Handle("/", http.MaxBytesHandler(mux, maxBody))
+	if doc, err := a.document(); err != nil {
+		a.log.Error("the document of the API lacks a part", "err", err)
+	} else {
+		outer.Handle("GET "+Prefix+"/openapi.json", doc)
+	}
 	if o.Requests != nil { // it bounds bodies itself
 		for _, path := range []string{"/requests", "/requests/", "/targets"} {
 			outer.Handle(Prefix+path, a.guarded(o.Requests))
