@@ -13,8 +13,11 @@ package tui
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"os"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -71,14 +74,15 @@ type Screen struct {
 	ready chan struct{} // closed when there is something to show
 	once  sync.Once
 
-	mu     sync.Mutex
-	queue  []tea.Msg     // told, and not shown yet
-	wake   chan struct{} // has one when the queue has something
-	busy   sync.WaitGroup
-	closed bool // nothing is begun any more
-	names  map[*client.Listener]string
-	joined chan struct{} // has one when the agent was connected anew
-	shown  bool          // only Run's caller uses it
+	mu       sync.Mutex
+	queue    []tea.Msg     // told, and not shown yet
+	wake     chan struct{} // has one when the queue has something
+	busy     sync.WaitGroup
+	closed   bool   // nothing is begun any more
+	panicked string // what is to be told of a panic
+	names    map[*client.Listener]string
+	joined   chan struct{} // has one when the agent was connected anew
+	shown    bool          // only Run's caller uses it
 }
 
 // New makes a Screen. It does nothing until Run.
@@ -168,6 +172,10 @@ func (s *Screen) Run(ctx context.Context) (End, error) {
 	s.closed = true
 	s.mu.Unlock()
 	s.busy.Wait()
+	if s.panicked != "" {
+		_, _ = fmt.Fprintln(os.Stderr, s.panicked)
+		err = errors.New("a bug in it")
+	}
 	if err != nil {
 		return Over, fmt.Errorf("the screen failed: %w; --log prints plain lines instead", err)
 	}
@@ -176,7 +184,7 @@ func (s *Screen) Run(ctx context.Context) (End, error) {
 
 // command makes something that the screen does besides; Run waits for it.
 func (s *Screen) command(ctx context.Context, f func(context.Context) tea.Msg) tea.Cmd {
-	return func() tea.Msg {
+	return func() (msg tea.Msg) {
 		s.mu.Lock()
 		if s.closed {
 			s.mu.Unlock()
@@ -185,8 +193,22 @@ func (s *Screen) command(ctx context.Context, f func(context.Context) tea.Msg) t
 		s.busy.Add(1)
 		s.mu.Unlock()
 		defer s.busy.Done()
+		defer s.tellPanic(&msg)
 		return f(ctx)
 	}
+}
+
+// tellPanic keeps what is told of a panic until the terminal is as it was before, and ends
+// the screen. Bubble Tea would tell it from a goroutine that nobody waits for.
+func (s *Screen) tellPanic(msg *tea.Msg) {
+	r := recover()
+	if r == nil {
+		return
+	}
+	s.mu.Lock()
+	s.panicked = fmt.Sprintf("panic: %v\n\n%s", r, debug.Stack())
+	s.mu.Unlock()
+	*msg = tea.Quit()
 }
 
 // Last says what the screen has shown at the end, in lines without colors; nothing if
