@@ -96,7 +96,7 @@ var outsiders = map[string][]string{
 	"golang.org/x/net/publicsuffix":       {"server/cert", "server/domain"},
 	"github.com/coreos/go-oidc":           {"server/auth"},
 	"golang.org/x/oauth2":                 {"server/auth"},
-	"golang.org/x/time/rate":              {"server/auth", "server/policy", "server/webhook"},
+	"golang.org/x/time/rate":              {"server", "server/auth", "server/policy", "server/webhook"},
 	"github.com/gaissmai/bart":            {"server/policy"},
 	"github.com/quic-go/quic-go":          {"server"},
 	"github.com/pires/go-proxyproto":      {"server"},

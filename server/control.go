@@ -5,17 +5,18 @@ import (
 	"net/http"
 	"net/netip"
 
+	"github.com/relaytunnel/relay/internal/inspector"
 	"github.com/relaytunnel/relay/internal/relay"
 	"github.com/relaytunnel/relay/server/api"
 )
 
 // controlHandler serves the base domain itself.
-func (s *Server) controlHandler(pages http.Handler) http.Handler {
+func (s *Server) controlHandler(pages, calls http.Handler) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /_relay/link", s.gate)
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("ok\n")) })
 	mux.HandleFunc("GET /readyz", s.readyz)
-	mux.Handle("/api/v1/", s.apiHandler(pages))
+	mux.Handle("/api/v1/", calls)
 	mux.Handle("/", s.front(pages))
 	return careful(mux)
 }
@@ -55,10 +56,14 @@ func (s *Server) apiHandler(pages http.Handler) http.Handler {
 		Domains:    s.domainsAPI(),
 		Tokens:     s.tokensAPI(),
 		Sessions:   s.sessionsAPI(),
+		Users:      s.usersAPI(),
+		Agents:     s.agentsAPI(),
+		Audit:      s.auditAPI(),
 		Overview:   s.overview,
-		Requests:   pages,
-		Version:    s.c.Version,
-		Log:        s.log,
+		Requests:   pages, RequestsDoc: inspector.OpenAPI(),
+		Local:   bySocket,
+		Version: s.c.Version,
+		Log:     s.log,
 	})
 }
 

@@ -2,7 +2,7 @@ package server
 
 import (
 	"context"
-	"errors"
+	"fmt"
 	"net/http"
 	"net/netip"
 	"slices"
@@ -14,6 +14,7 @@ import (
 	"github.com/relaytunnel/relay/internal/relay"
 	"github.com/relaytunnel/relay/server/api"
 	"github.com/relaytunnel/relay/server/auth"
+	"github.com/relaytunnel/relay/server/gate"
 	"github.com/relaytunnel/relay/server/history"
 )
 
@@ -22,30 +23,51 @@ func (s *Server) openPages() (http.Handler, error) {
 	return inspector.Handler(inspector.Options{Source: own{s}, Log: s.log})
 }
 
-// own shows each caller of the API what is theirs.
+// own shows each caller of the API what is theirs, and of that what their token is good
+// for.
 type own struct{ s *Server }
 
 func (o own) view(ctx context.Context) *history.View {
 	return o.s.history.View(api.CallerOf(ctx).User.ID)
 }
 
+// usable tells whether the caller's token is good for an endpoint.
+func usable(ctx context.Context, endpoint string) bool {
+	return api.CallerOf(ctx).User.MayUse(relay.Name(endpoint))
+}
+
 func (o own) List(ctx context.Context, q capture.Query) ([]*capture.Exchange, bool, error) {
+	if len(api.CallerOf(ctx).User.Only) > 0 {
+		q.Filter = q.Filter.With(func(x *capture.Exchange) bool { return usable(ctx, x.Endpoint) })
+	}
 	return o.view(ctx).List(ctx, q)
 }
 
 func (o own) Get(ctx context.Context, id string) (*capture.Exchange, bool, error) {
-	return o.view(ctx).Get(ctx, id)
+	x, found, err := o.view(ctx).Get(ctx, id)
+	if found && !usable(ctx, x.Endpoint) {
+		return nil, false, err
+	}
+	return x, found, err
 }
 
 func (o own) Next(ctx context.Context, after uint64) (capture.Changes, error) {
-	return o.view(ctx).Next(ctx, after)
+	c, err := o.view(ctx).Next(ctx, after)
+	c.Changed = slices.DeleteFunc(c.Changed, func(x *capture.Exchange) bool { return !usable(ctx, x.Endpoint) })
+	return c, err
 }
 
 func (o own) Replay(ctx context.Context, a capture.Again) (string, error) {
+	if a.To != "" && !usable(ctx, a.To) {
+		return "", fmt.Errorf("%w: your token is not for %s", relay.ErrNotFound, a.To)
+	}
 	return o.view(ctx).Replay(ctx, a)
 }
 
-func (o own) Targets(ctx context.Context) ([]capture.Target, error) { return o.view(ctx).Targets(ctx) }
+func (o own) Targets(ctx context.Context) ([]capture.Target, error) {
+	list, err := o.view(ctx).Targets(ctx)
+	return slices.DeleteFunc(list, func(t capture.Target) bool { return !usable(ctx, t.ID) }), err
+}
 
 // front is the answer at the base domain's root: the dashboard for browsers, a sentence
 // for others.
@@ -81,19 +103,21 @@ var _ = api.Session(auth.Session{}) // the two are alike
 // tokensAPI is what the API calls for tokens.
 func (s *Server) tokensAPI() *api.Tokens {
 	return &api.Tokens{
-		List: func(ctx context.Context, u relay.User) ([]relay.Token, error) { return s.store.Tokens(ctx, u.ID) },
-		Create: func(ctx context.Context, u relay.User, name string, expires time.Time) (string, relay.Token, error) {
-			return s.auth.AddToken(ctx, u.ID, name, expires)
-		},
+		List:   func(ctx context.Context, u relay.User) ([]relay.Token, error) { return s.store.Tokens(ctx, u.ID) },
+		Create: func(ctx context.Context, t relay.Token) (string, relay.Token, error) { return s.auth.AddToken(ctx, t) },
 		Revoke: func(ctx context.Context, u relay.User, id string) error {
 			all, err := s.store.Tokens(ctx, u.ID)
 			if err != nil {
 				return err
 			}
 			if !slices.ContainsFunc(all, func(t relay.Token) bool { return t.ID == id }) {
-				return errors.Join(relay.ErrNotFound, errors.New("you have no such token"))
+				return fmt.Errorf("%w: there is no such token", relay.ErrNotFound)
 			}
-			return s.store.DeleteToken(ctx, id)
+			if err := s.store.DeleteToken(ctx, id); err != nil {
+				return err
+			}
+			s.gate.Kick(func(l gate.Live) bool { return l.TokenID == id }, "its token was revoked")
+			return nil
 		},
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -90,7 +91,7 @@ func TestRequestsAreRecordedAndReplayed(t *testing.T) {
 	if got := alice.await(2, ""); got.Items[1].ID != x.ID {
 		t.Errorf("after a restart: %+v", got.Items)
 	}
-	if status, body := alice.call("POST", "/requests/"+x.ID+"/replay", `{}`); status/100 == 2 {
+	if status, body := alice.call("POST", "/requests/"+x.ID+"/replay", `{}`); status != http.StatusConflict || !strings.Contains(body, `"code":"offline"`) {
 		t.Errorf("replayed without an agent: %d %s", status, body)
 	}
 	var overview struct {
@@ -280,5 +281,36 @@ func TestTokensOfOnesOwn(t *testing.T) {
 	alice.must("DELETE", "/tokens/"+made.ID, "", nil)
 	if res, _ := b.do("GET", "/api/v1/me", ""); res.StatusCode != 401 {
 		t.Errorf("the session outlives its token: %d", res.StatusCode)
+	}
+}
+
+// One document describes all, without a reference that leads nowhere.
+func TestTheDocument(t *testing.T) {
+	w := relaytest.Start(t, relaytest.Options{})
+	_, text := caller{t, w, "alice"}.call("GET", "/openapi.json", "")
+	var doc struct {
+		Paths      map[string]map[string]any
+		Components map[string]map[string]any
+	}
+	if err := json.Unmarshal([]byte(text), &doc); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{"/requests", "/requests/{id}/replay", "/targets", "/events", "/users/{name}/tokens", "/session", "/audit"} {
+		if doc.Paths["/api/v1"+path] == nil {
+			t.Errorf("%s is not described", path)
+		}
+	}
+	if doc.Paths["/api/v1/session"]["post"] == nil {
+		t.Error("signing in is not described: the path of an agent's inspector has come in its place")
+	}
+	refs := 0
+	for _, m := range regexp.MustCompile(`"#/components/([^/"]+)/([^"]+)"`).FindAllStringSubmatch(text, -1) {
+		refs++
+		if doc.Components[m[1]][m[2]] == nil {
+			t.Errorf("the reference %s leads nowhere", m[0])
+		}
+	}
+	if refs < 50 {
+		t.Errorf("only %d references", refs)
 	}
 }

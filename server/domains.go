@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 
 	"github.com/relaytunnel/relay/internal/relay"
@@ -33,17 +34,26 @@ func (s *Server) openDomains(ctx context.Context, st *store.Store) error {
 
 // claimFor makes sure that a user holds a name, by the rules of binds.
 func (s *Server) claimFor(ctx context.Context, u relay.User, name relay.Name) error {
-	switch holder := s.names.holder(name); {
+	holder := s.names.holder(name)
+	r := u.Rights.Defaults(u.Name)
+	switch {
+	case !u.MayUse(name):
+		return fmt.Errorf("%w: your token is for the names %s, and not for %s", relay.ErrDenied, strings.Join(u.Only, ", "), name)
 	case holder == u.ID:
 		return nil
 	case holder != "":
-		return fmt.Errorf("%w: the name %s belongs to another user", relay.ErrTaken, name)
-	case !name.UnderUser(u.Name) && string(name) != u.Name || relay.Reserved(name):
-		return fmt.Errorf("%w name %s: yours are %s and those that end in -%s", relay.ErrInvalid, name, u.Name, u.Name)
+		return fmt.Errorf("%w: the name %s belongs to another user; choose another with --name", relay.ErrTaken, name)
+	case relay.Reserved(name):
+		return fmt.Errorf("%w: nobody may have the name %s", relay.ErrDenied, name)
+	case !u.MayTake(name):
+		return fmt.Errorf("%w: you may take the names %s, and not %s", relay.ErrDenied, strings.Join(r.Names, ", "), name)
+	}
+	if n := s.names.count(u.ID); n >= r.Endpoints {
+		return fmt.Errorf("%w: you hold %d names, and %d are the most; give one back with relay endpoint release", relay.ErrLimit, n, r.Endpoints)
 	}
 	if err := s.store.Reserve(ctx, u.ID, name); err != nil {
 		if errors.Is(err, relay.ErrTaken) {
-			return fmt.Errorf("%w: the name %s belongs to another user", relay.ErrTaken, name)
+			return fmt.Errorf("%w: the name %s belongs to another user; choose another with --name", relay.ErrTaken, name)
 		}
 		return err
 	}
@@ -82,6 +92,9 @@ func (s *Server) domainsAPI() *api.Domains {
 	}
 	return &api.Domains{
 		Add: func(ctx context.Context, u relay.User, host, name string) (api.Domain, error) {
+			if err := s.mayAddDomain(ctx, u, host); err != nil {
+				return api.Domain{}, err
+			}
 			d, err := s.domains.Add(ctx, u, host, relay.Name(strings.ToLower(name)))
 			if err != nil {
 				return api.Domain{}, err
@@ -112,6 +125,22 @@ func (s *Server) domainsAPI() *api.Domains {
 		},
 		Remove: func(ctx context.Context, u relay.User, host string) error { return s.domains.Remove(ctx, u, host) },
 	}
+}
+
+// mayAddDomain bounds how many domains a user has.
+func (s *Server) mayAddDomain(ctx context.Context, u relay.User, host string) error {
+	most := u.Rights.Defaults(u.Name).Domains
+	if most < 0 {
+		return fmt.Errorf("%w: you may have no domains of your own", relay.ErrDenied)
+	}
+	all, err := s.domains.List(ctx, u)
+	if err != nil {
+		return err
+	}
+	if len(all) >= most && !slices.ContainsFunc(all, func(d relay.Domain) bool { return strings.EqualFold(d.Host, host) }) {
+		return fmt.Errorf("%w: you have %d domains, and %d are the most", relay.ErrLimit, len(all), most)
+	}
+	return nil
 }
 
 // unasked makes a sentence of a DNS that could not be asked.

@@ -88,6 +88,9 @@ func (s *Server) ownName(u relay.User, given string) (relay.Name, error) {
 	if err != nil {
 		return "", err
 	}
+	if !u.MayUse(name) {
+		return "", fmt.Errorf("%w: your token is for the names %s, and not for %s", relay.ErrDenied, strings.Join(u.Only, ", "), name)
+	}
 	return name, nil
 }
 
@@ -199,6 +202,9 @@ func (s *Server) listEndpoints(ctx context.Context, u relay.User) ([]api.Endpoin
 	}
 	var out []api.Endpoint
 	for _, name := range names {
+		if !u.MayUse(name) {
+			continue
+		}
 		e := relay.Endpoint{Name: name, UserID: u.ID}
 		if i := slices.IndexFunc(all, func(e relay.Endpoint) bool { return e.Name == name && e.UserID == u.ID }); i >= 0 {
 			e = all[i]

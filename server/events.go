@@ -31,8 +31,27 @@ func (s *Server) eventFilter(ctx context.Context, u relay.User, f api.EventFilte
 			return out, err
 		}
 		out.EndpointID = e.ID
+		return out, nil
 	}
-	return out, nil
+	return out, s.onlyUsable(ctx, u, &out)
+}
+
+// onlyUsable narrows a filter to the endpoints that the user's token is good for.
+func (s *Server) onlyUsable(ctx context.Context, u relay.User, f *relay.Filter) error {
+	if len(u.Only) == 0 {
+		return nil
+	}
+	names, err := s.endpointNames(ctx)
+	if err != nil {
+		return err
+	}
+	f.EndpointIDs = []string{"none"} // so that it is not empty, which would mean all
+	for id, name := range names {
+		if u.MayUse(name) {
+			f.EndpointIDs = append(f.EndpointIDs, id)
+		}
+	}
+	return nil
 }
 
 // eventsAPI is what the API calls for events.
@@ -103,7 +122,11 @@ func eventOf(e relay.Event, names map[string]relay.Name) api.Event {
 // ownEvent finds an event of the user. Others' do not exist.
 func (s *Server) ownEvent(ctx context.Context, u relay.User, id string) (relay.Event, error) {
 	none := fmt.Errorf("%w: you have no event %s", relay.ErrNotFound, id)
-	all, err := s.store.Events(ctx, relay.Filter{UserID: u.ID, IDs: []string{id}})
+	f := relay.Filter{UserID: u.ID, IDs: []string{id}}
+	if err := s.onlyUsable(ctx, u, &f); err != nil {
+		return relay.Event{}, err
+	}
+	all, err := s.store.Events(ctx, f)
 	if err != nil {
 		return relay.Event{}, err
 	}

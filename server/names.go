@@ -44,6 +44,18 @@ func (n *names) holder(name relay.Name) string {
 	return n.all[name]
 }
 
+// count is how many names a user holds.
+func (n *names) count(user string) (all int) {
+	n.mu.RLock()
+	defer n.mu.RUnlock()
+	for _, holder := range n.all {
+		if holder == user {
+			all++
+		}
+	}
+	return all
+}
+
 func (n *names) add(name relay.Name, user string) {
 	n.mu.Lock()
 	n.all[name] = user
@@ -66,14 +78,17 @@ func (s *Server) claim(ctx context.Context, u relay.User, b protocol.Bind, live 
 	if err != nil {
 		return gate.Claimed{}, refusal(b, err)
 	}
-	if s.names.holder(name) != u.ID {
-		if err := s.store.Reserve(ctx, u.ID, name); err != nil {
-			if errors.Is(err, relay.ErrTaken) {
-				err = &protocol.Error{Code: protocol.CodeTaken, Bind: b.ID, Message: fmt.Sprintf("The name %s belongs to another user. Choose another with --name.", name)}
-			}
+	if err := s.claimFor(ctx, u, name); err != nil {
+		code := protocol.CodeTaken
+		switch {
+		case errors.Is(err, relay.ErrDenied):
+			code = protocol.CodeDenied
+		case errors.Is(err, relay.ErrLimit):
+			code = protocol.CodeLimit
+		case !errors.Is(err, relay.ErrTaken):
 			return gate.Claimed{}, err
 		}
-		s.names.add(name, u.ID)
+		return gate.Claimed{}, &protocol.Error{Code: code, Bind: b.ID, Message: plainly(err)}
 	}
 	if b.Name == "" && b.Hint != "" {
 		if old, err := s.store.DefaultName(ctx, u.ID, b.Hint); err != nil || old != name {
@@ -91,6 +106,15 @@ func (s *Server) claim(ctx context.Context, u relay.User, b protocol.Bind, live 
 		return gate.Claimed{}, err
 	}
 	return gate.Claimed{Name: string(name), Host: s.hostOf(name), URL: s.urlOf(name)}, nil
+}
+
+// plainly is the sentence of an error whose kind a code tells.
+func plainly(err error) string {
+	text := err.Error()
+	for _, kind := range []error{relay.ErrDenied, relay.ErrLimit, relay.ErrTaken} {
+		text = strings.TrimPrefix(text, kind.Error()+": ")
+	}
+	return strings.ToUpper(text[:1]) + text[1:] + "."
 }
 
 func refusal(b protocol.Bind, err error) error {
@@ -112,7 +136,7 @@ func (s *Server) pick(ctx context.Context, u relay.User, b protocol.Bind, live f
 			}
 			return "", err
 		}
-		if s.names.holder(name) == u.ID || name.UnderUser(u.Name) && !relay.Reserved(name) {
+		if s.names.holder(name) == u.ID || u.MayTake(name) {
 			return name, nil
 		}
 		return relay.ParseName(string(name) + "-" + u.Name)
@@ -132,7 +156,7 @@ func (s *Server) pick(ctx context.Context, u relay.User, b protocol.Bind, live f
 	}
 	for _, name := range candidates {
 		holder := s.names.holder(name)
-		if relay.Reserved(name) || holder != "" && holder != u.ID || live(s.hostOf(name)) {
+		if holder != u.ID && (holder != "" || !u.MayTake(name)) || !u.MayUse(name) || live(s.hostOf(name)) {
 			continue
 		}
 		return name, nil

@@ -7,6 +7,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/time/rate"
+
 	"github.com/relaytunnel/relay/internal/relay"
 	"github.com/relaytunnel/relay/server/edge"
 	"github.com/relaytunnel/relay/server/history"
@@ -75,8 +77,39 @@ func (t *traffic) of(userID string) *edge.Traffic {
 		}
 		c = &edge.Traffic{}
 		t.counts[userID] = c
+		c.Concurrent.Store(int64(relay.Rights{}.Defaults("").Concurrent))
 	}
 	return c
+}
+
+// limit takes over the rights of a user.
+func (t *traffic) limit(u relay.User) {
+	c, r := t.of(u.ID), u.Rights.Defaults(u.Name)
+	c.Concurrent.Store(int64(r.Concurrent))
+	if r.Rate <= 0 {
+		c.Rate.Store(nil)
+		return
+	}
+	// A second's worth may come at once.
+	limiter := rate.NewLimiter(rate.Limit(r.Rate), max(1, int(r.Rate)))
+	allow := func(now time.Time) time.Duration {
+		v := limiter.ReserveN(now, 1)
+		wait := v.DelayFrom(now)
+		if wait > 0 {
+			v.CancelAt(now)
+		}
+		return wait
+	}
+	c.Rate.Store(&allow)
+}
+
+// openTraffic takes over the rights of all users.
+func (s *Server) openTraffic(ctx context.Context, st *store.Store) error {
+	all, err := st.Users(ctx)
+	for _, u := range all {
+		s.traffic.limit(u)
+	}
+	return err
 }
 
 // take gives what was counted since it was called before.

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/relaytunnel/relay/internal/relay"
+	"github.com/relaytunnel/relay/protocol"
 	"github.com/relaytunnel/relay/server/auth"
 	"github.com/relaytunnel/relay/server/cert"
 	"github.com/relaytunnel/relay/server/dns"
@@ -70,7 +71,7 @@ func New(c Config) *Server {
 		AnswerWithin: c.AnswerWithin, Domain: c.Domain, Covers: s.covers, Secure: s.secure, Log: c.Log,
 	})
 	s.gate = gate.New(gate.Options{
-		Authenticate: s.authenticate, Claim: s.claim, SaveResume: s.saveResume, TakeResume: s.takeResume,
+		Authenticate: s.authenticate, Enter: s.enter, Claim: s.claim, SaveResume: s.saveResume, TakeResume: s.takeResume,
 		RemoteAddr: s.edge.ClientAddr, Registry: &s.registry, MaxBuffered: limit, Log: c.Log,
 	})
 	return s
@@ -109,6 +110,9 @@ func (s *Server) Run(ctx context.Context) error {
 	if err := s.openInbox(ctx, st); err != nil {
 		return err
 	}
+	if err := s.openTraffic(ctx, st); err != nil {
+		return err
+	}
 	if err := s.openHistory(ctx, st); err != nil {
 		return err
 	}
@@ -116,7 +120,8 @@ func (s *Server) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.control = s.controlHandler(pages)
+	calls := s.apiHandler(pages)
+	s.control = s.controlHandler(pages, calls)
 	if err := s.openDNS(); err != nil {
 		return err
 	}
@@ -158,6 +163,7 @@ func (s *Server) Run(ctx context.Context) error {
 	defer endInbox()
 	inboxEnded := make(chan struct{})
 	l.run("deliver", func() error { defer close(inboxEnded); return s.inbox.Run(delivering) })
+	l.run("serve the operator", func() error { return s.serveSocket(l.ctx, calls) })
 	recording, endHistory := context.WithCancel(l.ctx)
 	defer endHistory()
 	historyEnded := make(chan struct{})
@@ -312,6 +318,9 @@ func (s *Server) housekeep(ctx context.Context) {
 			if err := s.store.PurgeTraffic(ctx, now.Add(-trafficKept)); err != nil {
 				s.log.Warn("purge numbers of requests", "err", err)
 			}
+			if err := s.store.PurgeAudit(ctx, now.Add(-auditKept)); err != nil {
+				s.log.Warn("purge the audit log", "err", err)
+			}
 		}
 	}
 }
@@ -340,9 +349,24 @@ func (s *Server) urlOf(name relay.Name) string {
 	return u.String()
 }
 
-func (s *Server) authenticate(ctx context.Context, token string, from netip.Addr) (relay.User, error) {
-	u, _, err := s.auth.Token(ctx, token, from)
-	return u, err
+// authenticate finds the user behind an agent's token.
+func (s *Server) authenticate(ctx context.Context, token string, from netip.Addr) (relay.User, relay.Token, error) {
+	u, t, err := s.auth.Token(ctx, token, from)
+	if err != nil {
+		return relay.User{}, relay.Token{}, err
+	}
+	if !t.Allows(relay.ScopeTunnel) {
+		return relay.User{}, relay.Token{}, &protocol.Error{Code: protocol.CodeDenied, Message: fmt.Sprintf("The token %s is not good for tunnels: it has no scope tunnel.", t.Name)}
+	}
+	return u.Narrow(t), t, nil
+}
+
+// enter bounds how many agents a user has.
+func (s *Server) enter(u relay.User, sessions int) error {
+	if most := u.Rights.Defaults(u.Name).Sessions; sessions >= most {
+		return fmt.Errorf("%w: you have %d agents connected, and %d are the most", relay.ErrLimit, sessions, most)
+	}
+	return nil
 }
 
 func (s *Server) saveResume(ctx context.Context, hash []byte, user, agent, session string, expires time.Time) error {

@@ -19,6 +19,16 @@ type term struct {
 	since  time.Time // it takes nothing older; zero for no such limit
 }
 
+// With is f with one more term; f may be nil.
+func (f *Filter) With(takes func(*Exchange) bool) *Filter {
+	out := &Filter{}
+	if f != nil {
+		out.terms = slices.Clone(f.terms)
+	}
+	out.terms = append(out.terms, term{takes: takes})
+	return out
+}
+
 // Bodies tells whether f looks into bodies: for who would have to fetch them.
 func (f *Filter) Bodies() bool {
 	return f != nil && slices.ContainsFunc(f.terms, func(t term) bool { return t.bodies })

@@ -113,7 +113,7 @@ func doWith(ctx context.Context, cred credential, method, path string, in any, h
 	if in != nil {
 		req.Header.Set("Content-Type", "application/json")
 	}
-	t := &http.Transport{Proxy: http.ProxyFromEnvironment, DialContext: client.DialContext, TLSClientConfig: cred.tls.Clone(), DisableKeepAlives: true, ForceAttemptHTTP2: true}
+	t := &http.Transport{Proxy: cred.proxy(), DialContext: cred.dialer(client.DialContext), TLSClientConfig: cred.tls.Clone(), DisableKeepAlives: true, ForceAttemptHTTP2: true}
 	res, err := (&http.Client{Transport: t, CheckRedirect: sameServer}).Do(req)
 	if err != nil {
 		var ue *url.Error

@@ -133,7 +133,7 @@ func newApp(e *env) *urfave.App {
 		return urfave.ShowAppHelp(c)
 	}
 	app.Commands = []*urfave.Command{
-		httpCommand(e), upCommand(e), checkCommand(e), loginCommand(e), serverCommand(e), endpointCommand(e), eventsCommand(e), triggerCommand(e), requestsCommand(e), replayCommand(e), domainCommand(e), doctorCommand(e), demoCommand(e), versionCommand(e), helpCommand(),
+		httpCommand(e), upCommand(e), checkCommand(e), loginCommand(e), serverCommand(e), endpointCommand(e), eventsCommand(e), triggerCommand(e), requestsCommand(e), replayCommand(e), domainCommand(e), userCommand(e), tokenCommand(e), sessionCommand(e), auditCommand(e), doctorCommand(e), demoCommand(e), versionCommand(e), helpCommand(),
 	}
 	for _, c := range app.Commands {
 		finish(c)

@@ -157,6 +157,7 @@ type credential struct {
 	server, token string
 	ca            string      // a file with roots, where the system's are not enough
 	tls           *tls.Config // made of it; nil is Go's
+	socket        string      // of the server on this machine, instead
 }
 
 // credentials finds server and token: flag, environment, file.

@@ -126,11 +126,11 @@ func runServer(c *urfave.Context, e *env) error {
 		return usagef("which domain? Say --domain relay.example.com, or --dev to try it on this machine")
 	}
 	if cfg.DataDir == "" {
-		dir, err := stateDir()
+		dir, err := defaultData()
 		if err != nil {
 			return err
 		}
-		cfg.DataDir = filepath.Join(dir, "server")
+		cfg.DataDir = dir
 	}
 	if cfg.FirstUser == "" {
 		cfg.FirstUser = ownName()
@@ -254,4 +254,13 @@ Connect an agent with it:
   relay http 3000
 
 `, r.User, r.Token, r.URL, r.Token)
+}
+
+// defaultData is where a server keeps its data unless told otherwise.
+func defaultData() (string, error) {
+	dir, err := stateDir()
+	if err != nil {
+		return "", err
+	}
+	return filepath.Join(dir, "server"), nil
 }

@@ -84,21 +84,27 @@ func fieldLines(h capture.Header) string {
 // bodyText is a body as it is compared: JSON with a line for each value, other texts
 // as they are, of everything else the size and a sum.
 func bodyText(b *capture.Body) string {
-	data, whole, ok := b.Decode(decodeLimit)
+	data, whole, ok := b.Decode(comparedBody)
+	if len(data) > comparedBody { // an uncompressed one is given as it is
+		data, whole = data[:comparedBody], false
+	}
 	if !ok || !utf8.Valid(data) || bytes.IndexByte(data, 0) >= 0 {
 		return fmt.Sprintf("%d bytes, sha256 %x", b.Size, sha256.Sum256(b.Kept))
 	}
 	if whole && (capture.IsJSON(b.Type) || len(data) > 0 && (data[0] == '{' || data[0] == '[')) {
 		var out bytes.Buffer
-		if depth(data) <= maxDepth && json.Indent(&out, data, "", "  ") == nil {
+		if depth(data) <= maxDepth && json.Indent(&out, data, "", "  ") == nil && out.Len() <= 4*comparedBody {
 			return out.String()
 		}
 	}
 	if !whole {
-		return string(data) + "\n(the rest was not kept)"
+		return string(data) + "\n(the rest is not compared)"
 	}
 	return string(data)
 }
+
+// comparedBody is how much of a body is compared.
+const comparedBody = 1 << 20
 
 // maxDepth bounds the nesting that is indented: each level makes every line inside
 // longer.

@@ -75,20 +75,21 @@ type Kept struct {
 
 // Filter chooses events. Empty fields choose all.
 type Filter struct {
-	UserID     string // who owns the endpoint
-	EndpointID string
-	IDs        []string
-	States     []EventState
-	Provider   string
-	ProviderID string
-	Type       string
-	Path       string // what the target begins with
-	Grep       string // what header or body contain, byte for byte
-	Since      time.Time
-	Until      time.Time
-	After      string // only ids after this one, in the order of the list
-	Newest     bool   // the newest first, else the oldest
-	Limit      int    // 0: no limit
+	UserID      string // who owns the endpoint
+	EndpointID  string
+	EndpointIDs []string // one of these
+	IDs         []string
+	States      []EventState
+	Provider    string
+	ProviderID  string
+	Type        string
+	Path        string // what the target begins with
+	Grep        string // what header or body contain, byte for byte
+	Since       time.Time
+	Until       time.Time
+	After       string // only ids after this one, in the order of the list
+	Newest      bool   // the newest first, else the oldest
+	Limit       int    // 0: no limit
 }
 
 // Usage is what an endpoint keeps: all of it, what of that is not delivered yet, and

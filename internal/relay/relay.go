@@ -10,10 +10,16 @@ import "time"
 
 // A User owns tokens and names.
 type User struct {
-	ID      string    // "usr_" and a ULID, never reused
-	Name    string    // unique, follows the rules of a Name
-	Admin   bool      // may do what an operator may do
-	Created time.Time // in UTC, to the millisecond
+	ID       string    // "usr_" and a ULID, never reused
+	Name     string    // unique, follows the rules of a Name
+	Admin    bool      // may do what an operator may do
+	Disabled bool      // may do nothing until somebody changes that
+	Rights   Rights    // what was set; see Rights.Defaults
+	Created  time.Time // in UTC, to the millisecond
+
+	// Only are patterns of the names that the token is good for with which the user has
+	// come; none means all. It is not kept; see Narrow.
+	Only []string
 }
 
 // A Token is what is known about a secret by which a user signs in. The
@@ -27,4 +33,8 @@ type Token struct {
 	LastUsed time.Time // zero when never used; exact to about a minute
 	LastAddr string    // from where it was used last
 	Expires  time.Time // zero when it does not expire
+
+	Scopes    []Scope  // what it is good for; none means all that the user may
+	Endpoints []string // patterns of the names that it is good for; none means all
+	Parent    string   // the id of the token with which it was made; "" when none was
 }

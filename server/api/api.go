@@ -45,13 +45,21 @@ type Options struct {
 	// Tokens keeps users' tokens, Sessions those who sign in with a browser.
 	Tokens   *Tokens
 	Sessions *Sessions
+	// Users keeps users, Agents those who are connected, Audit who did what.
+	Users  *Users
+	Agents *Agents
+	Audit  *Audit
+	// Local tells who calls by a way that needs no token, like a socket that only the
+	// operator can open; ok is false for all other calls.
+	Local func(*http.Request) (u relay.User, ok bool)
 	// Overview sums up what a user has.
 	Overview func(ctx context.Context, u relay.User) (Overview, error)
 	// Requests serves what is recorded: /requests and what is below, and /targets. Who
-	// calls stands in the context; see CallerOf.
-	Requests http.Handler
-	Version  string
-	Log      *slog.Logger
+	// calls stands in the context; see CallerOf. RequestsDoc is its OpenAPI document.
+	Requests    http.Handler
+	RequestsDoc []byte
+	Version     string
+	Log         *slog.Logger
 }
 
 // Caller is who calls.
@@ -79,15 +87,23 @@ func New(o Options) http.Handler {
 	a.domains()
 	a.tokens()
 	a.overview()
+	a.users()
+	a.agents()
+	a.audit()
 	a.sessions(mux)
 	outer := http.NewServeMux()
 	outer.Handle("/", http.MaxBytesHandler(mux, maxBody))
+	if doc, err := a.document(); err != nil {
+		a.log.Error("the document of the API lacks a part", "err", err)
+	} else {
+		outer.Handle("GET "+Prefix+"/openapi.json", doc)
+	}
 	if o.Requests != nil { // it bounds bodies itself
 		for _, path := range []string{"/requests", "/requests/", "/targets"} {
 			outer.Handle(Prefix+path, a.guarded(o.Requests))
 		}
 	}
-	return ownPages(outer)
+	return ownPages(a.audited(outer))
 }
 
 func config(version string) huma.Config {

@@ -66,6 +66,7 @@ func (a *api) domains() {
 	}
 	operation(a, http.MethodPost, "/domains", "add-domain", "Add a domain, or change where it leads",
 		func(ctx context.Context, c Caller, in *body[newDomain]) (*body[Domain], error) {
+			about(ctx, in.Body.Host)
 			out, err := d.Add(ctx, c.User, in.Body.Host, in.Body.Name)
 			return &body[Domain]{out}, err
 		})

@@ -64,6 +64,7 @@ func (a *api) endpoints() {
 	}
 	operation(a, http.MethodPost, "/endpoints", "create-endpoint", "Reserve a name, and say how it works",
 		func(ctx context.Context, c Caller, in *body[EndpointChange]) (*body[Endpoint], error) {
+			about(ctx, in.Body.Name)
 			out, err := e.Create(ctx, c.User, in.Body)
 			return &body[Endpoint]{out}, err
 		})

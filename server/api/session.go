@@ -114,6 +114,9 @@ func (a *api) signIn(w http.ResponseWriter, r *http.Request) {
 		answerProblem(w, p)
 		return
 	}
+	if n, ok := r.Context().Value(noteKey{}).(*note); ok {
+		n.caller.User, n.caller.Token = session.User, session.Token
+	}
 	a.setCookie(w, cookie, int(time.Until(session.Expires)/time.Second))
 	w.WriteHeader(http.StatusNoContent)
 }
@@ -140,6 +143,7 @@ func (a *api) signedIn(w http.ResponseWriter, r *http.Request) {
 }
 
 func (a *api) signOut(w http.ResponseWriter, r *http.Request) {
+	_, _ = a.known(r) // for the audit log
 	if c, err := r.Cookie(a.o.Sessions.cookie()); err == nil {
 		if err := a.o.Sessions.SignOut(r.Context(), c.Value); err != nil {
 			answerProblem(w, a.problem(err))
@@ -150,11 +154,35 @@ func (a *api) signOut(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusNoContent)
 }
 
-// identify finds out who calls: by a token or, with a browser, by the cookie.
-func (a *api) identify(r *http.Request) (c Caller, p *Problem) {
+// identify finds out who calls, by a token or, with a browser, by the cookie, and whether
+// the token is good for that.
+func (a *api) identify(r *http.Request) (Caller, *Problem) {
+	c, p := a.known(r)
+	if p != nil {
+		return c, p
+	}
+	if scope := scopeOf(r.Method, r.URL.Path); !c.Token.Allows(scope) {
+		return c, a.problem(denied("the token " + c.Token.Name + " is not good for that: it has no scope " + string(scope)))
+	}
+	c.User = c.User.Narrow(c.Token)
+	return c, nil
+}
+
+func (a *api) known(r *http.Request) (c Caller, p *Problem) {
 	c.From = a.o.ClientAddr(r)
-	var err error
+	defer func() {
+		if n, ok := r.Context().Value(noteKey{}).(*note); ok {
+			n.caller = c
+		}
+	}()
+	if a.o.Local != nil {
+		if user, ok := a.o.Local(r); ok {
+			c.User, c.Token, c.From = user, relay.Token{Name: "socket"}, netip.Addr{}
+			return c, nil
+		}
+	}
 	if token, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer "); ok && token != "" {
+		var err error
 		c.User, c.Token, err = a.o.Authenticate(r.Context(), token, c.From)
 		c.expires = c.Token.Expires
 		if err != nil {
@@ -164,20 +192,22 @@ func (a *api) identify(r *http.Request) (c Caller, p *Problem) {
 		}
 		return c, p
 	}
-	if a.o.Sessions != nil {
-		if cookie, cerr := r.Cookie(a.o.Sessions.cookie()); cerr == nil {
-			s, err := a.o.Sessions.Find(r.Context(), cookie.Value, c.From)
-			if err == nil {
-				c.User, c.Token, c.expires = s.User, s.Token, s.Expires
-				return c, nil
-			}
-			if !errors.Is(err, relay.ErrDenied) {
-				return c, a.problem(err)
-			}
-			return c, unauthorized("You are not signed in, or not any more.")
-		}
+	if a.o.Sessions == nil {
+		return c, unauthorized("No token was sent. Send one as Authorization: Bearer TOKEN.")
 	}
-	return c, unauthorized("No token was sent. Send one as Authorization: Bearer TOKEN.")
+	cookie, err := r.Cookie(a.o.Sessions.cookie())
+	if err != nil {
+		return c, unauthorized("No token was sent. Send one as Authorization: Bearer TOKEN.")
+	}
+	s, err := a.o.Sessions.Find(r.Context(), cookie.Value, c.From)
+	switch {
+	case errors.Is(err, relay.ErrDenied):
+		return c, unauthorized("You are not signed in, or not any more.")
+	case err != nil:
+		return c, a.problem(err)
+	}
+	c.User, c.Token, c.expires = s.User, s.Token, s.Expires
+	return c, nil
 }
 
 // guardedFor bounds one call: who follows a stream is asked again who it is.

@@ -63,12 +63,13 @@ func (a *Auth) SignOut(ctx context.Context, cookie string) error {
 	return a.store.DeleteSession(ctx, Hash(cookie))
 }
 
-// AddToken makes a token of a user. plain is the secret, which cannot be shown again. A
-// zero expires means that it does not expire.
-func (a *Auth) AddToken(ctx context.Context, userID, name string, expires time.Time) (plain string, t relay.Token, err error) {
+// AddToken makes a token as t describes it. plain is the secret, which cannot be shown
+// again.
+func (a *Auth) AddToken(ctx context.Context, t relay.Token) (plain string, made relay.Token, err error) {
 	plain, hash, prefix := NewToken()
-	if t, err = a.store.AddToken(ctx, userID, name, hash, prefix, expires); err != nil {
+	t.Prefix = prefix
+	if made, err = a.store.AddTokenWith(ctx, t, hash); err != nil {
 		return "", relay.Token{}, err
 	}
-	return plain, t, nil
+	return plain, made, nil
 }

@@ -153,9 +153,11 @@ func (e *Edge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		c.probe(t)
 		return
 	}
-	c.traffic = t.Traffic
+	over := c.enter(t.Traffic)
 	c.record(t)
-	if p := c.knock(t.Door); p != nil {
+	if over != nil {
+		c.refuse(over)
+	} else if p := c.knock(t.Door); p != nil {
 		c.refuse(p)
 	} else if t.Inbox != nil {
 		c.inbox(t)

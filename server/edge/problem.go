@@ -35,6 +35,8 @@ var (
 	misdirected      = problem{Status: http.StatusMisdirectedRequest, Code: "misdirected", Message: "This connection was made for another host. Make a new one."}
 	unknownName      = problem{Status: http.StatusNotFound, Code: "unknown_name", Message: "No tunnel has this name."}
 	agentAway        = problem{Status: http.StatusServiceUnavailable, Code: "agent_away", Message: "The tunnel exists, but its agent is not connected just now.", RetryAfter: 5}
+	tooManyAtOnce    = problem{Status: http.StatusTooManyRequests, Code: "busy", Message: "Too many requests to names of this user are under way. Try again in a moment.", RetryAfter: 1}
+	tooManyInTime    = problem{Status: http.StatusTooManyRequests, Code: "user_rate", Message: "Too many requests come to names of this user. Try again later."}
 	appSlow          = problem{Status: http.StatusGatewayTimeout, Code: "upstream_timeout", Message: "The app behind the tunnel took too long to answer."}
 	appFailed        = problem{Status: http.StatusBadGateway, Code: "upstream_failed", Message: "The app behind the tunnel closed the connection without a complete answer."}
 	badAnswer        = problem{Status: http.StatusBadGateway, Code: "upstream_invalid", Message: "The app behind the tunnel did not answer with valid HTTP."}

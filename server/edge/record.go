@@ -3,8 +3,10 @@ package edge
 import (
 	"errors"
 	"maps"
+	"math"
 	"net/http"
 	"sync/atomic"
+	"time"
 
 	"github.com/relaytunnel/relay/internal/capture"
 )
@@ -17,7 +19,40 @@ type Record struct {
 
 // Traffic counts the requests to somebody's names, and those of them that ended badly:
 // without an answer, or with one from 500 on.
-type Traffic struct{ Requests, Errors atomic.Int64 }
+// It also bounds them.
+type Traffic struct {
+	Requests, Errors atomic.Int64
+	// Limited counts the requests that were refused for their number.
+	Limited atomic.Int64
+	// Concurrent is how many may be under way at a time; 0 is no limit.
+	Concurrent atomic.Int64
+	// Rate tells whether one more may come now, and else when to try again; nil lets all.
+	Rate atomic.Pointer[func(now time.Time) (wait time.Duration)]
+
+	under atomic.Int64 // under way
+}
+
+// enter counts a request that begins, or says why it may not.
+func (c *call) enter(t *Traffic) *problem {
+	if t == nil {
+		return nil
+	}
+	c.traffic = t
+	n := t.under.Add(1)
+	if most := t.Concurrent.Load(); most > 0 && n > most {
+		t.Limited.Add(1)
+		return &tooManyAtOnce
+	}
+	if rate := t.Rate.Load(); rate != nil {
+		if wait := (*rate)(time.Now()); wait > 0 {
+			t.Limited.Add(1)
+			p := tooManyInTime
+			p.RetryAfter = int(math.Ceil(wait.Seconds()))
+			return &p
+		}
+	}
+	return nil
+}
 
 // record begins to record the request, as far as anybody wants that.
 func (c *call) record(t Target) {
@@ -57,6 +92,7 @@ var (
 // over is called when the request is over; p is the panic that ended it, if one did.
 func (c *call) over(p any) {
 	if c.traffic != nil {
+		c.traffic.under.Add(-1)
 		c.traffic.Requests.Add(1)
 		if p != nil || c.status == 0 || c.status >= 500 {
 			c.traffic.Errors.Add(1)

@@ -216,3 +216,40 @@ func TestNothingIsRecordedUnlessWanted(t *testing.T) {
 		t.Error("something was recorded")
 	}
 }
+
+// A user's requests are bounded, and what is refused is counted and recorded.
+func TestRequestsOfAUserAreBounded(t *testing.T) {
+	came, go1 := make(chan struct{}, 1), make(chan struct{})
+	w := newRecording(t, nil, func(*http.Request) (*http.Response, error) {
+		came <- struct{}{}
+		<-go1
+		return respond(200, "ok"), nil
+	})
+	w.traffic.Concurrent.Store(1)
+	first := w.visit()
+	first.say(get())
+	soon(t, "request", came)
+	if res, body := w.do(get()); res.StatusCode != 429 || res.Header.Get("Relay-Error") != "busy" || res.Header.Get("Retry-After") != "1" {
+		t.Errorf("beside another: %d %s", res.StatusCode, body)
+	}
+	if x := w.next(); x.Status() != 429 {
+		t.Errorf("recorded %+v", x)
+	}
+	close(go1)
+	if res, _, _ := first.reply("GET"); res.StatusCode != 200 {
+		t.Errorf("the first: %d", res.StatusCode)
+	}
+	w.next()
+	if res, _ := w.do(get()); res.StatusCode != 200 {
+		t.Errorf("after it: %d", res.StatusCode)
+	}
+	<-came
+	full := func(time.Time) time.Duration { return 1500 * time.Millisecond }
+	w.traffic.Rate.Store(&full)
+	if res, body := w.do(get()); res.StatusCode != 429 || res.Header.Get("Relay-Error") != "user_rate" || res.Header.Get("Retry-After") != "2" {
+		t.Errorf("too fast: %d %s", res.StatusCode, body)
+	}
+	if n := w.traffic.Limited.Load(); n != 2 {
+		t.Errorf("counted %d", n)
+	}
+}

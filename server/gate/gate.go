@@ -7,6 +7,7 @@
 package gate
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
@@ -16,8 +17,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -39,7 +42,10 @@ type Claimed struct {
 type Options struct {
 	// Authenticate finds the user behind a token; an error of kind ErrDenied or
 	// ErrLimit refuses.
-	Authenticate func(ctx context.Context, token string, from netip.Addr) (relay.User, error)
+	Authenticate func(ctx context.Context, token string, from netip.Addr) (relay.User, relay.Token, error)
+	// Enter tells whether a user may have one more session beside those that they have
+	// (ErrLimit). nil lets everybody.
+	Enter func(u relay.User, sessions int) error
 	// Claim decides which name a bind gets. live tells whether another agent
 	// serves a host just now, and whether this agent may take it.
 	Claim func(ctx context.Context, u relay.User, b protocol.Bind, live func(host string) bool) (Claimed, error)
@@ -161,7 +167,7 @@ func (g *Gate) admit(w http.ResponseWriter, r *http.Request) error {
 	if !ok || token == "" {
 		return &protocol.Error{Code: protocol.CodeAuth, Message: "No token was sent. Run: relay login SERVER --token TOKEN"}
 	}
-	user, err := g.o.Authenticate(r.Context(), token, from)
+	user, key, err := g.o.Authenticate(r.Context(), token, from)
 	if err != nil {
 		return err
 	}
@@ -172,7 +178,7 @@ func (g *Gate) admit(w http.ResponseWriter, r *http.Request) error {
 	if hello.Join != nil {
 		return g.join(w, r, user, hello)
 	}
-	return g.open(w, r, user, hello, from)
+	return g.open(w, r, user, key, hello, from)
 }
 
 func hasVersion(r *http.Request) bool {
@@ -187,12 +193,12 @@ func hasVersion(r *http.Request) bool {
 }
 
 // open begins a session: bind first, then upgrade, so that the 101 says all.
-func (g *Gate) open(w http.ResponseWriter, r *http.Request, user relay.User, hello protocol.Hello, from netip.Addr) error {
+func (g *Gate) open(w http.ResponseWriter, r *http.Request, user relay.User, key relay.Token, hello protocol.Hello, from netip.Addr) error {
 	if hello.Agent == "" || len(hello.Agent) > 64 || len(hello.Binds) > protocol.MaxBinds || len(hello.Hostname) > 255 {
 		return &protocol.Error{Code: protocol.CodeBadRequest, Message: "The Hello has no agent id, or too many binds."}
 	}
 	s := &session{
-		gate: g, user: user, agent: hello.Agent, where: where(hello, from), since: time.Now(),
+		gate: g, user: user, token: key.ID, agent: hello.Agent, where: where(hello, from), since: time.Now(),
 		id: "ses_" + secret(12), join: secret(32), gone: make(chan struct{}), binds: map[uint32]*bound{},
 	}
 	if hello.Resume != "" {
@@ -294,6 +300,17 @@ func (g *Gate) enter(s *session) error {
 	if g.draining {
 		return &protocol.Error{Code: protocol.CodeInternal, Message: "The server is stopping. Try again in a moment.", RetryIn: 1000}
 	}
+	if g.o.Enter != nil {
+		n := 0
+		for _, other := range g.sessions {
+			if other.user.ID == s.user.ID && other.id != s.resumes {
+				n++
+			}
+		}
+		if err := g.o.Enter(s.user, n); err != nil {
+			return err
+		}
+	}
 	g.sessions[s.id] = s
 	return nil
 }
@@ -305,6 +322,52 @@ func (g *Gate) endSession(id, why string) {
 	if s != nil {
 		s.end(why)
 	}
+}
+
+// Live is a session as it is told of.
+type Live struct {
+	ID, UserID, User, TokenID string
+	Where                     string
+	Since                     time.Time
+	Names                     []string
+}
+
+// List lists the live sessions, the oldest first.
+func (g *Gate) List() []Live {
+	g.mu.Lock()
+	all := slices.Collect(maps.Values(g.sessions))
+	g.mu.Unlock()
+	var out []Live
+	for _, s := range all {
+		l := Live{ID: s.id, UserID: s.user.ID, User: s.user.Name, TokenID: s.token, Where: s.where, Since: s.since}
+		s.mu.Lock()
+		for _, b := range s.binds {
+			l.Names = append(l.Names, b.tunnel.Name)
+		}
+		s.mu.Unlock()
+		slices.Sort(l.Names)
+		out = append(out, l)
+	}
+	slices.SortFunc(out, func(a, b Live) int { return cmp.Or(a.Since.Compare(b.Since), cmp.Compare(a.ID, b.ID)) })
+	return out
+}
+
+// Kick ends the sessions that which chooses, for good: their agents are told why, and
+// do not come back by themselves. Their resume secrets are worth nothing any more.
+func (g *Gate) Kick(which func(Live) bool, why string) (n int) {
+	for _, l := range g.List() {
+		if !which(l) {
+			continue
+		}
+		n++
+		g.mu.Lock()
+		s := g.sessions[l.ID]
+		g.mu.Unlock()
+		if s != nil {
+			g.wg.Go(func() { s.kick(why) }) // it waits for the goodbye
+		}
+	}
+	return n
 }
 
 // Sessions is the number of live sessions.

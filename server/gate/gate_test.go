@@ -52,16 +52,16 @@ func open(t *testing.T, change func(*gate.Options)) *door {
 	t.Helper()
 	d := &door{resumes: map[string]resume{}}
 	o := gate.Options{
-		Authenticate: func(_ context.Context, token string, _ netip.Addr) (relay.User, error) {
+		Authenticate: func(_ context.Context, token string, _ netip.Addr) (relay.User, relay.Token, error) {
 			switch token {
 			case "slow":
-				return relay.User{}, relay.ErrLimit
+				return relay.User{}, relay.Token{}, relay.ErrLimit
 			case "broken":
-				return relay.User{}, errors.New("the disk is on fire")
+				return relay.User{}, relay.Token{}, errors.New("the disk is on fire")
 			case "bad":
-				return relay.User{}, relay.ErrDenied
+				return relay.User{}, relay.Token{}, relay.ErrDenied
 			}
-			return relay.User{ID: "usr_" + token, Name: token}, nil
+			return relay.User{ID: "usr_" + token, Name: token}, relay.Token{ID: "tok_" + token}, nil
 		},
 		Claim: func(_ context.Context, _ relay.User, b protocol.Bind, _ func(string) bool) (gate.Claimed, error) {
 			if b.Name == "others" {

@@ -1,6 +1,7 @@
 package gate
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -20,6 +21,7 @@ type session struct {
 	id      string
 	join    string
 	user    relay.User
+	token   string // the id of that with which it came
 	agent   string
 	where   string
 	since   time.Time
@@ -34,10 +36,11 @@ type session struct {
 	joining int // links that are about to come
 	binds   map[uint32]*bound
 	ended   bool
-	why     string    // what the agent is told of the end, if anything
-	todo    []func()  // what messages ask for, in order
-	working bool      // somebody does it
-	warned  time.Time // when the log told of the agent's complaints
+	code    protocol.Code // how the agent is told; "" is replaced
+	why     string        // what the agent is told of the end, if anything
+	todo    []func()      // what messages ask for, in order
+	working bool          // somebody does it
+	warned  time.Time     // when the log told of the agent's complaints
 }
 
 // bound is a live tunnel of the session.
@@ -162,9 +165,9 @@ func (s *session) joined() {
 func (s *session) addLink(l *link.Link) error {
 	s.mu.Lock()
 	if s.ended { // between the 101 and now
-		why := s.why
+		why, code := s.why, cmp.Or(s.code, protocol.CodeReplaced)
 		s.mu.Unlock()
-		dismiss(l, why)
+		dismiss(l, code, why)
 		return errAnswered
 	}
 	s.links = append(s.links, l)
@@ -218,6 +221,14 @@ func (s *session) lost(l *link.Link) {
 // end ends the session. why, when not empty, is told to the agent.
 func (s *session) end(why string) { s.finish(why, true) }
 
+// kick ends the session for good.
+func (s *session) kick(why string) {
+	s.mu.Lock()
+	s.code = protocol.CodeRevoked
+	s.mu.Unlock()
+	s.finish(why, false)
+}
+
 // finish ends the session. back tells whether the agent may be back in a moment,
 // so that requests wait for it: not when it has said goodbye.
 func (s *session) finish(why string, back bool) {
@@ -227,6 +238,7 @@ func (s *session) finish(why string, back bool) {
 		return
 	}
 	s.ended, s.why = true, why
+	code := cmp.Or(s.code, protocol.CodeReplaced)
 	links := append([]*link.Link(nil), s.links...)
 	binds := s.binds
 	s.binds = nil
@@ -241,14 +253,14 @@ func (s *session) finish(why string, back bool) {
 	delete(s.gate.resumes, s.resume)
 	s.gate.mu.Unlock()
 	for _, l := range links {
-		dismiss(l, why)
+		dismiss(l, code, why)
 	}
 }
 
 // dismiss closes a link, with the reason as its last word if there is one.
-func dismiss(l *link.Link, why string) {
+func dismiss(l *link.Link, code protocol.Code, why string) {
 	if why != "" {
-		_ = l.Control(protocol.Message{Error: &protocol.Error{Code: protocol.CodeReplaced, Message: "This session was ended: " + why + "."}})
+		_ = l.Control(protocol.Message{Error: &protocol.Error{Code: code, Message: "This session was ended: " + why + "."}})
 	}
 	_ = l.Close()
 }

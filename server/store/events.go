@@ -279,6 +279,9 @@ func conditions(f relay.Filter) (where string, args []any) {
 	if len(f.IDs) > 0 {
 		add(`events.id in (`+marks(len(f.IDs))+`)`, anys(f.IDs)...)
 	}
+	if len(f.EndpointIDs) > 0 {
+		add(`events.endpoint_id in (`+marks(len(f.EndpointIDs))+`)`, anys(f.EndpointIDs)...)
+	}
 	if len(f.States) > 0 {
 		add(`events.state in (`+marks(len(f.States))+`)`, anys(f.States)...)
 	}

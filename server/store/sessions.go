@@ -29,20 +29,26 @@ func (s *Store) AddSession(ctx context.Context, tokenID string, hash []byte, exp
 // UserBySession returns whose session that is, the token it began with, and until when
 // it lasts. One that nobody has, or that is over, or whose token is gone or has expired,
 // is ErrNotFound.
-func (s *Store) UserBySession(ctx context.Context, hash []byte) (u relay.User, t relay.Token, expires time.Time, err error) {
-	var userCreated, until, created, used, ex int64
-	now := millis(s.now())
-	err = s.reader.QueryRowContext(ctx, `
-		select users.id, users.name, users.admin, users.created, sessions.expires, `+tokenColumns+`
+func (s *Store) UserBySession(ctx context.Context, hash []byte) (relay.User, relay.Token, time.Time, error) {
+	var (
+		u     userRow
+		t     tokenRow
+		until int64
+		now   = millis(s.now())
+	)
+	err := s.reader.QueryRowContext(ctx, `
+		select sessions.expires, `+userColumns+`, `+tokenColumns+`
 		from sessions join tokens on tokens.id = sessions.token_id join users on users.id = tokens.user_id
-		where sessions.hash = $1 and sessions.expires > $2 and (tokens.expires = 0 or tokens.expires > $2)`, hexHash(hash), now).
-		Scan(&u.ID, &u.Name, &u.Admin, &userCreated, &until, &t.ID, &t.UserID, &t.Name, &t.Prefix, &created, &used, &t.LastAddr, &ex)
+		where sessions.hash = $1 and sessions.expires > $2 and (tokens.expires = 0 or tokens.expires > $2) and not users.disabled`, hexHash(hash), now).
+		Scan(append(append([]any{&until}, u.into()...), t.into()...)...)
+	var user relay.User
+	if err == nil {
+		user, err = u.user()
+	}
 	if err != nil {
 		return relay.User{}, relay.Token{}, time.Time{}, fmt.Errorf("session: %w", kind(err))
 	}
-	u.Created = moment(userCreated)
-	t.Created, t.LastUsed, t.Expires = moment(created), moment(used), moment(ex)
-	return u, t, moment(until), nil
+	return user, t.token(), moment(until), nil
 }
 
 // DeleteSession ends a session. One that does not exist is no error.

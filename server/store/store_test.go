@@ -69,10 +69,10 @@ func TestUsers(t *testing.T) {
 	if !strings.HasPrefix(bob.ID, "usr_") || !bob.Admin || ann.Admin || time.Since(bob.Created) > time.Minute {
 		t.Errorf("bob is %+v, ann is %+v", bob, ann)
 	}
-	if got, err := s.UserByName(ctx, "bob"); err != nil || got != bob {
+	if got, err := s.UserByName(ctx, "bob"); err != nil || !cmp.Equal(got, bob) {
 		t.Errorf("UserByName = %+v, %v; want %+v", got, err, bob)
 	}
-	if got, err := s.UserByID(ctx, ann.ID); err != nil || got != ann {
+	if got, err := s.UserByID(ctx, ann.ID); err != nil || !cmp.Equal(got, ann) {
 		t.Errorf("UserByID = %+v, %v; want %+v", got, err, ann)
 	}
 	users, err := s.Users(ctx)
@@ -116,7 +116,7 @@ func TestTokens(t *testing.T) {
 	}
 
 	user, token, err := s.UserByToken(ctx, []byte("hash1"))
-	if err != nil || user != ann || token != laptop {
+	if err != nil || !cmp.Equal(user, ann) || !cmp.Equal(token, laptop) {
 		t.Errorf("UserByToken = %+v, %+v, %v", user, token, err)
 	}
 	_, _, err = s.UserByToken(ctx, []byte("hash3"))
@@ -133,12 +133,12 @@ func TestTokens(t *testing.T) {
 		}
 	}
 	laptop.LastUsed, laptop.LastAddr = now.Add(2*time.Minute), "192.0.2.1"
-	if _, token, err = s.UserByToken(ctx, []byte("hash1")); err != nil || token != laptop {
+	if _, token, err = s.UserByToken(ctx, []byte("hash1")); err != nil || !cmp.Equal(token, laptop) {
 		t.Errorf("after the touch: %+v, %v", token, err)
 	}
 
 	now = now.Add(time.Hour - time.Millisecond)
-	if _, token, err := s.UserByToken(ctx, []byte("hash2")); err != nil || token != ci {
+	if _, token, err := s.UserByToken(ctx, []byte("hash2")); err != nil || !cmp.Equal(token, ci) {
 		t.Errorf("just before the end: %+v, %v", token, err)
 	}
 	now = now.Add(time.Millisecond)
@@ -168,14 +168,14 @@ func TestFirstUserIsMadeOnce(t *testing.T) {
 				t.Errorf("add first user: %v", err)
 			}
 			if !created {
-				if u != (relay.User{}) || tok != (relay.Token{}) {
+				if u.ID != "" || tok.ID != "" {
 					t.Errorf("not created, yet %+v, %+v", u, tok)
 				}
 				return
 			}
 			made.Add(1)
 			owner, got, err := s.UserByToken(ctx, []byte{byte(i)})
-			if err != nil || owner != u || got != tok || !u.Admin {
+			if err != nil || owner.ID != u.ID || got.ID != tok.ID || !u.Admin {
 				t.Errorf("the first token is of %+v, %+v, %v", owner, got, err)
 			}
 		})
@@ -475,5 +475,114 @@ func TestContextEndsTheWait(t *testing.T) {
 	}
 	if n, _ := s.CountUsers(t.Context()); n != 0 {
 		t.Error("the user was added")
+	}
+}
+
+func TestUsersChange(t *testing.T) {
+	ctx := t.Context()
+	s := open(t, t.TempDir())
+	root, err := s.AddUser(ctx, "root", true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rights := relay.Rights{Names: []string{"pr-*"}, Endpoints: 3, Rate: 2.5}
+	ann, err := s.AddUserWith(ctx, "ann", false, rights)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := s.UserByName(ctx, "ann"); err != nil || !cmp.Equal(got, ann) || !cmp.Equal(got.Rights, rights) {
+		t.Error(err, cmp.Diff(ann, got))
+	}
+	tok, err := s.AddTokenWith(ctx, relay.Token{
+		UserID: ann.ID, Name: "ci", Scopes: []relay.Scope{relay.ScopeTunnel, relay.ScopeEventsRead}, Endpoints: []string{"pr-*", "x"}, Parent: "tok_1",
+	}, []byte("hash"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if u, got, err := s.UserByToken(ctx, []byte("hash")); err != nil || !cmp.Equal(got, tok) || !cmp.Equal(u, ann) {
+		t.Error(err, cmp.Diff(tok, got))
+	}
+	ann.Disabled, ann.Rights.Endpoints = true, 9
+	if err := s.SetUser(ctx, ann); err != nil {
+		t.Fatal(err)
+	}
+	_, _, err = s.UserByToken(ctx, []byte("hash"))
+	wantKind(t, "a disabled user's token", err, relay.ErrDenied)
+	if !strings.Contains(err.Error(), "disabled") {
+		t.Error(err)
+	}
+	if got, _ := s.UserByID(ctx, ann.ID); !cmp.Equal(got, ann) {
+		t.Error(cmp.Diff(ann, got))
+	}
+
+	// Somebody stays who can change things.
+	for what, do := range map[string]func() error{
+		"no admin": func() error { u := root; u.Admin = false; return s.SetUser(ctx, u) },
+		"disabled": func() error { u := root; u.Disabled = true; return s.SetUser(ctx, u) },
+		"removed":  func() error { return s.DeleteUser(ctx, root.ID) },
+	} {
+		wantKind(t, "the last admin: "+what, do(), relay.ErrDenied)
+	}
+	if got, err := s.UserByID(ctx, root.ID); err != nil || !got.Admin || got.Disabled {
+		t.Errorf("the last admin is %+v, %v", got, err)
+	}
+	if err := s.DeleteUser(ctx, ann.ID); err != nil {
+		t.Fatal(err)
+	}
+	wantKind(t, "gone", s.SetUser(ctx, ann), relay.ErrNotFound)
+	wantKind(t, "gone", s.DeleteUser(ctx, ann.ID), relay.ErrNotFound)
+}
+
+func TestAudit(t *testing.T) {
+	ctx := t.Context()
+	s := open(t, t.TempDir())
+	at := time.UnixMilli(1_700_000_000_000).UTC()
+	s.Now = func() time.Time { return at }
+	for _, action := range []string{"token.create", "token.revoke", "user.add"} {
+		at = at.Add(time.Second)
+		err := s.AddAudit(ctx, relay.Audit{At: at, UserID: "u", Actor: "ann", Token: "t", Address: "a", Action: action, Target: "x", Result: "ok", Detail: "d"})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	actions := func(q relay.AuditQuery) string {
+		t.Helper()
+		q.Limit = 10
+		all, err := s.Audit(ctx, q)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var out []string
+		for _, a := range all {
+			out = append(out, a.Action)
+		}
+		return strings.Join(out, " ")
+	}
+	all, _ := s.Audit(ctx, relay.AuditQuery{Limit: 1})
+	want := relay.Audit{ID: all[0].ID, At: at, UserID: "u", Actor: "ann", Token: "t", Address: "a", Action: "user.add", Target: "x", Result: "ok", Detail: "d"}
+	if all[0] != want || !strings.HasPrefix(want.ID, "aud_") {
+		t.Errorf("%+v", all[0])
+	}
+	for _, c := range []struct {
+		q    relay.AuditQuery
+		want string
+	}{
+		{relay.AuditQuery{}, "user.add token.revoke token.create"},
+		{relay.AuditQuery{Action: "token"}, "token.revoke token.create"},
+		{relay.AuditQuery{Action: "token.create"}, "token.create"},
+		{relay.AuditQuery{Action: "tok"}, ""},
+		{relay.AuditQuery{Actor: "bob"}, ""},
+		{relay.AuditQuery{Since: at}, "user.add"},
+		{relay.AuditQuery{Before: all[0].ID}, "token.revoke token.create"},
+	} {
+		if got := actions(c.q); got != c.want {
+			t.Errorf("%+v: %s", c.q, got)
+		}
+	}
+	if err := s.PurgeAudit(ctx, at); err != nil {
+		t.Fatal(err)
+	}
+	if got := actions(relay.AuditQuery{}); got != "user.add" {
+		t.Errorf("after the purge: %s", got)
 	}
 }

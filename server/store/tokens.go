@@ -5,55 +5,69 @@ import (
 	"crypto/subtle"
 	"database/sql"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/relaytunnel/relay/internal/relay"
 )
 
-const tokenColumns = `tokens.id, tokens.user_id, tokens.name, tokens.prefix, tokens.created, tokens.last_used, tokens.last_addr, tokens.expires`
+const tokenColumns = `tokens.id, tokens.user_id, tokens.name, tokens.prefix, tokens.created, tokens.last_used, tokens.last_addr, tokens.expires,
+	tokens.scopes, tokens.endpoints, tokens.parent`
 
-// AddToken makes a token of a user (ErrNotFound when there is no such user).
-// hash is the SHA-256 of the secret, which the store never sees (ErrTaken when
-// it is known already). A zero expires means that the token does not expire.
+// AddToken makes a token that is good for all that its user may; see AddTokenWith.
 func (s *Store) AddToken(ctx context.Context, userID, name string, hash []byte, prefix string, expires time.Time) (relay.Token, error) {
-	t := s.newToken(userID, name, prefix, expires)
-	err := s.write(ctx, func(tx *sql.Tx) error { return insertToken(tx, t, hash) })
+	return s.AddTokenWith(ctx, relay.Token{UserID: userID, Name: name, Prefix: prefix, Expires: expires}, hash)
+}
+
+// AddTokenWith makes a token (ErrNotFound when there is no such user); its id and its
+// time are set here. hash is the SHA-256 of the secret, which the store never sees
+// (ErrTaken when it is known already). A zero Expires means that it does not expire.
+func (s *Store) AddTokenWith(ctx context.Context, t relay.Token, hash []byte) (relay.Token, error) {
+	made := s.newToken(t.UserID, t.Name, t.Prefix, t.Expires)
+	made.Scopes, made.Endpoints, made.Parent = t.Scopes, t.Endpoints, t.Parent
+	err := s.write(ctx, func(tx *sql.Tx) error { return insertToken(tx, made, hash) })
 	if err != nil {
-		return relay.Token{}, fmt.Errorf("add token %q of user %q: %w", name, userID, err)
+		return relay.Token{}, fmt.Errorf("add token %q of user %q: %w", t.Name, t.UserID, err)
 	}
-	return t, nil
+	return made, nil
 }
 
 // UserByToken returns the owner of the token with that hash, and the token. A
 // hash nobody has is ErrNotFound; a token that has expired is ErrDenied.
 func (s *Store) UserByToken(ctx context.Context, hash []byte) (relay.User, relay.Token, error) {
+	fail := func(err error) (relay.User, relay.Token, error) {
+		return relay.User{}, relay.Token{}, fmt.Errorf("token: %w", err)
+	}
 	var (
-		u                 relay.User
-		t                 relay.Token
-		stored            string
-		userCreated       int64
-		created, used, ex int64
-		want              = hexHash(hash)
+		u      userRow
+		t      tokenRow
+		stored string
+		want   = hexHash(hash)
 	)
 	err := s.reader.QueryRowContext(ctx, `
-		select users.id, users.name, users.admin, users.created, tokens.hash, `+tokenColumns+`
+		select tokens.hash, `+userColumns+`, `+tokenColumns+`
 		from tokens join users on users.id = tokens.user_id
 		where tokens.hash = $1`, want).
-		Scan(&u.ID, &u.Name, &u.Admin, &userCreated, &stored,
-			&t.ID, &t.UserID, &t.Name, &t.Prefix, &created, &used, &t.LastAddr, &ex)
+		Scan(append(append([]any{&stored}, u.into()...), t.into()...)...)
 	if err != nil {
-		return relay.User{}, relay.Token{}, fmt.Errorf("token: %w", kind(err))
+		return fail(kind(err))
 	}
 	if subtle.ConstantTimeCompare([]byte(stored), []byte(want)) != 1 {
-		return relay.User{}, relay.Token{}, fmt.Errorf("token: %w", relay.ErrNotFound)
+		return fail(relay.ErrNotFound)
 	}
-	u.Created = moment(userCreated)
-	t.Created, t.LastUsed, t.Expires = moment(created), moment(used), moment(ex)
-	if !t.Expires.IsZero() && !s.now().Before(t.Expires) {
+	user, err := u.user()
+	if err != nil {
+		return fail(err)
+	}
+	token := t.token()
+	switch {
+	case user.Disabled:
+		return relay.User{}, relay.Token{}, fmt.Errorf("%w: the user %s is disabled", relay.ErrDenied, user.Name)
+	case !token.Expires.IsZero() && !s.now().Before(token.Expires):
 		return relay.User{}, relay.Token{}, fmt.Errorf("%w: the token %q has expired on %s",
-			relay.ErrDenied, t.Name, t.Expires.Format(time.DateOnly))
+			relay.ErrDenied, token.Name, token.Expires.Format(time.DateOnly))
 	}
-	return u, t, nil
+	return user, token, nil
 }
 
 // Tokens returns the tokens of a user, the oldest first.
@@ -101,17 +115,48 @@ func (s *Store) newToken(userID, name, prefix string, expires time.Time) relay.T
 }
 
 func insertToken(tx *sql.Tx, t relay.Token, hash []byte) error {
+	var scopes []string
+	for _, one := range t.Scopes {
+		scopes = append(scopes, string(one))
+	}
 	_, err := tx.Exec(`
-		insert into tokens (id, user_id, name, hash, prefix, created, expires, last_used, last_addr)
-		values ($1, $2, $3, $4, $5, $6, $7, 0, '')`,
-		t.ID, t.UserID, t.Name, hexHash(hash), t.Prefix, millis(t.Created), millis(t.Expires))
+		insert into tokens (id, user_id, name, hash, prefix, created, expires, last_used, last_addr, scopes, endpoints, parent)
+		values ($1, $2, $3, $4, $5, $6, $7, 0, '', $8, $9, $10)`,
+		t.ID, t.UserID, t.Name, hexHash(hash), t.Prefix, millis(t.Created), millis(t.Expires),
+		strings.Join(scopes, " "), strings.Join(t.Endpoints, " "), t.Parent)
 	return kind(err)
 }
 
 func scanToken(r row) (relay.Token, error) {
-	var t relay.Token
-	var created, used, expires int64
-	err := r.Scan(&t.ID, &t.UserID, &t.Name, &t.Prefix, &created, &used, &t.LastAddr, &expires)
-	t.Created, t.LastUsed, t.Expires = moment(created), moment(used), moment(expires)
-	return t, kind(err)
+	var t tokenRow
+	if err := r.Scan(t.into()...); err != nil {
+		return relay.Token{}, kind(err)
+	}
+	return t.token(), nil
+}
+
+// tokenRow is tokenColumns on their way into a Token.
+type tokenRow struct {
+	t                      relay.Token
+	created, used, expires int64
+	scopes, endpoints      string
+}
+
+func (r *tokenRow) into() []any {
+	return []any{
+		&r.t.ID, &r.t.UserID, &r.t.Name, &r.t.Prefix, &r.created, &r.used, &r.t.LastAddr, &r.expires,
+		&r.scopes, &r.endpoints, &r.t.Parent,
+	}
+}
+
+func (r *tokenRow) token() relay.Token {
+	t := r.t
+	t.Created, t.LastUsed, t.Expires = moment(r.created), moment(r.used), moment(r.expires)
+	for _, one := range strings.Fields(r.scopes) {
+		t.Scopes = append(t.Scopes, relay.Scope(one))
+	}
+	if all := strings.Fields(r.endpoints); len(all) > 0 {
+		t.Endpoints = all
+	}
+	return t
 }

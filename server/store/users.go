@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -11,15 +12,21 @@ import (
 	"github.com/relaytunnel/relay/internal/relay"
 )
 
-const userColumns = `id, name, admin, created`
+const userColumns = `users.id, users.name, users.admin, users.disabled, users.rights, users.created`
 
 // AddUser makes a user. The name follows the rules of relay.ParseName
 // (ErrInvalid) and is not used by another user (ErrTaken).
 func (s *Store) AddUser(ctx context.Context, name string, admin bool) (relay.User, error) {
+	return s.AddUserWith(ctx, name, admin, relay.Rights{})
+}
+
+// AddUserWith makes a user with rights of their own.
+func (s *Store) AddUserWith(ctx context.Context, name string, admin bool, rights relay.Rights) (relay.User, error) {
 	u, err := s.newUser(name, admin)
 	if err != nil {
 		return relay.User{}, fmt.Errorf("add user: %w", err)
 	}
+	u.Rights = rights
 	err = s.write(ctx, func(tx *sql.Tx) error { return insertUser(tx, u) })
 	if err != nil {
 		return relay.User{}, fmt.Errorf("add user %s: %w", name, err)
@@ -103,18 +110,87 @@ func (s *Store) newUser(name string, admin bool) (relay.User, error) {
 	return relay.User{ID: s.ids.next("usr_", now), Name: name, Admin: admin, Created: now}, nil
 }
 
+// SetUser changes whether a user is an admin, is disabled, and their rights (ErrNotFound).
+// The last admin who is not disabled stays one (ErrDenied).
+func (s *Store) SetUser(ctx context.Context, u relay.User) error {
+	rights, err := json.Marshal(u.Rights)
+	if err != nil {
+		return fmt.Errorf("set user %s: %w", u.Name, err)
+	}
+	err = s.write(ctx, func(tx *sql.Tx) error {
+		err := changed(tx.Exec(`update users set admin = $1, disabled = $2, rights = $3 where id = $4`, u.Admin, u.Disabled, string(rights), u.ID))
+		if err != nil {
+			return err
+		}
+		return someAdmin(tx)
+	})
+	if err != nil {
+		return fmt.Errorf("set user %s: %w", u.Name, err)
+	}
+	return nil
+}
+
+// DeleteUser removes a user with all that is theirs: tokens, names, endpoints, events
+// (ErrNotFound). The last admin stays (ErrDenied).
+func (s *Store) DeleteUser(ctx context.Context, id string) error {
+	err := s.write(ctx, func(tx *sql.Tx) error {
+		if err := changed(tx.Exec(`delete from users where id = $1`, id)); err != nil {
+			return err
+		}
+		return someAdmin(tx)
+	})
+	if err != nil {
+		return fmt.Errorf("delete user %q: %w", id, err)
+	}
+	return nil
+}
+
+// someAdmin fails when nobody could change anything any more.
+func someAdmin(tx *sql.Tx) error {
+	var some bool
+	err := tx.QueryRow(`select exists (select 1 from users where admin and not disabled)`).Scan(&some)
+	if err == nil && !some {
+		err = fmt.Errorf("%w: this is the last admin; make another one first", relay.ErrDenied)
+	}
+	return err
+}
+
 func insertUser(tx *sql.Tx, u relay.User) error {
-	_, err := tx.Exec(`insert into users (id, name, admin, created) values ($1, $2, $3, $4)`,
-		u.ID, u.Name, u.Admin, millis(u.Created))
+	rights, err := json.Marshal(u.Rights)
+	if err != nil {
+		return err
+	}
+	_, err = tx.Exec(`insert into users (id, name, admin, created, disabled, rights) values ($1, $2, $3, $4, $5, $6)`,
+		u.ID, u.Name, u.Admin, millis(u.Created), u.Disabled, string(rights))
 	return kind(err)
 }
 
 func scanUser(r row) (relay.User, error) {
-	var u relay.User
-	var created int64
-	err := r.Scan(&u.ID, &u.Name, &u.Admin, &created)
-	u.Created = moment(created)
-	return u, kind(err)
+	var u userRow
+	err := r.Scan(u.into()...)
+	if err != nil {
+		return relay.User{}, kind(err)
+	}
+	return u.user()
+}
+
+// userRow is userColumns on their way into a User.
+type userRow struct {
+	u       relay.User
+	rights  string
+	created int64
+}
+
+func (r *userRow) into() []any {
+	return []any{&r.u.ID, &r.u.Name, &r.u.Admin, &r.u.Disabled, &r.rights, &r.created}
+}
+
+func (r *userRow) user() (relay.User, error) {
+	r.u.Created = moment(r.created)
+	if err := json.Unmarshal([]byte(r.rights), &r.u.Rights); err != nil {
+		return relay.User{}, fmt.Errorf("rights of user %s: %w", r.u.Name, err)
+	}
+	return r.u, nil
 }
 
 // now is the time as the database keeps it, so that what a method returns
