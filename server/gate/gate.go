@@ -83,7 +83,8 @@ type Gate struct {
 	resumes  map[string]*session // live sessions by the hash of their resume secret
 	links    map[*link.Link]*session
 	draining bool
-	wg       sync.WaitGroup // the watcher of each link
+	drain    *protocol.Drain // what every agent is told once; nil before Drain
+	wg       sync.WaitGroup  // the watcher of each link
 }
 
 // New makes a gate.
@@ -379,15 +380,16 @@ func (g *Gate) Sessions() int {
 
 // Drain admits nobody any more and asks all agents to connect again soon.
 func (g *Gate) Drain(why string) {
+	drain := &protocol.Drain{Reason: why, RetryIn: 500}
 	g.mu.Lock()
-	g.draining = true
+	g.draining, g.drain = true, drain
 	all := make([]*link.Link, 0, len(g.links))
 	for l := range g.links {
 		all = append(all, l)
 	}
 	g.mu.Unlock()
 	for _, l := range all {
-		_ = l.Control(protocol.Message{Drain: &protocol.Drain{Reason: why, RetryIn: 500}})
+		_ = l.Control(protocol.Message{Drain: drain})
 	}
 }
 

@@ -178,9 +178,13 @@ func (s *session) addLink(l *link.Link) error {
 	g := s.gate
 	g.mu.Lock()
 	g.links[l] = s
+	drain := g.drain // it may have begun between the 101 and now
 	g.mu.Unlock()
 	g.wg.Add(1)
 	l.OnClose(func() { go s.lost(l) })
+	if drain != nil {
+		_ = l.Control(protocol.Message{Drain: drain})
+	}
 	return nil
 }
 
