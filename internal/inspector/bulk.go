@@ -105,8 +105,8 @@ func (h *handler) replayNext(ctx context.Context, in bulk, id string, out *bulkR
 	again.To, again.Sign = in.To, in.Sign
 	if err := h.replayOne(ctx, again); err != nil {
 		p := h.refusal(err, again.Sign)
-		if p.Status < http.StatusInternalServerError && out.Replayed == 0 && len(out.Failed) == 0 {
-			return p // it would be the same with all of them
+		if in.To != "" && p.Status < http.StatusInternalServerError && out.Replayed == 0 && len(out.Failed) == 0 {
+			return p // all of them go there, and it would be the same with all
 		}
 		return fail(p.Detail)
 	}

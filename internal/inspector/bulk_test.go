@@ -173,9 +173,20 @@ func TestBulkReplayWithFailures(t *testing.T) {
 	s.answer = func(context.Context, capture.Again) (string, error) {
 		return "", fmt.Errorf("%w: no agent serves hooks just now", relay.ErrOffline)
 	}
-	w := a.call(http.MethodPost, bulkPath, `{"filter":""}`)
+	w := a.call(http.MethodPost, bulkPath, `{"filter":"","to":"hooks"}`)
 	if f := a.fails(w); w.Code != 409 || f.Code != "offline" || len(s.replays()) != 1 {
 		t.Errorf("%d %+v", w.Code, f)
+	}
+	// Where each goes to its own endpoint, the first says nothing about the next.
+	s.answer = func(_ context.Context, again capture.Again) (string, error) {
+		if again.Target == "/a" {
+			return "", fmt.Errorf("%w: no agent serves hooks just now", relay.ErrOffline)
+		}
+		return "x", nil
+	}
+	own := bulkResult{4, 1, 2, []failed{{"a", "No agent serves hooks just now."}}}
+	if diff := cmp.Diff(own, a.bulk(map[string]any{"filter": ""})); diff != "" {
+		t.Errorf("each to its own (-want +got):\n%s", diff)
 	}
 	s.answer = func(_ context.Context, again capture.Again) (string, error) {
 		switch again.Target {
