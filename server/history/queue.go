@@ -20,7 +20,7 @@ const (
 	gather = 250 * time.Millisecond
 	// rests is how many times as long as a write took the next one waits: under a flood
 	// the processor belongs to the requests, and who looks at them sees a part.
-	rests = 12
+	rests = 24
 	// lingers is how long what is over stays in memory: who follows the list is told of
 	// it from there.
 	lingers = 10 * time.Second
