@@ -2,6 +2,7 @@ package cli
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/netip"
 	"os"
@@ -51,6 +52,7 @@ func serverCommand(e *env) *urfave.Command {
 			&urfave.BoolFlag{Name: "hsts", EnvVars: []string{"RELAY_HSTS"}, Usage: "tell browsers to come to all names by HTTPS only"},
 			&urfave.StringFlag{Name: "data", EnvVars: []string{"RELAY_DATA"}, Usage: "`FOLDER` for the store (default: relay/server in the XDG state folder)"},
 			&urfave.StringFlag{Name: "user", EnvVars: []string{"RELAY_USER"}, Usage: "`NAME` of the first user (default: yours)"},
+			&urfave.StringFlag{Name: "first-token-file", EnvVars: []string{"RELAY_FIRST_TOKEN_FILE"}, Usage: "new `FILE`, for you alone, that gets the first user's token, instead of a terminal or a log"},
 			&urfave.StringSliceFlag{Name: "trusted-proxy", EnvVars: []string{"RELAY_TRUSTED_PROXY"}, Usage: "`CIDR` of a proxy whose X-Forwarded-For and -Proto are believed; repeat for more"},
 			&urfave.StringFlag{Name: "public-url", EnvVars: []string{"RELAY_PUBLIC_URL"}, Usage: "`URL` of the base domain as visitors see it (default: as the server is reached, https behind a proxy)"},
 			&urfave.DurationFlag{Name: "hold", EnvVars: []string{"RELAY_HOLD"}, Usage: "how long a request waits for an agent that was just here", DefaultText: "5s"},
@@ -140,7 +142,7 @@ func runServer(c *urfave.Context, e *env) error {
 	if err := cfg.Validate(); err != nil {
 		return &usageError{err.Error()}
 	}
-	cfg.OnReady = func(r server.Ready) { announce(e, c.Bool("json"), r) }
+	cfg.OnReady = func(r server.Ready) { announce(e, c.Bool("json"), c.String("first-token-file"), r) }
 	return server.New(cfg).Run(c.Context)
 }
 
@@ -225,11 +227,25 @@ type readyEvent struct {
 	DNS      string `json:"dns_addr,omitempty"`
 	User     string `json:"user,omitempty"`
 	Token    string `json:"token,omitempty"`
+	File     string `json:"token_file,omitempty"`
 }
 
-func announce(e *env, asJSON bool, r server.Ready) {
+// announce says that the server serves, and once the first user's token: to file where
+// one is named. What cannot be written there is said, for it is not known a second time.
+func announce(e *env, asJSON bool, file string, r server.Ready) {
+	if r.Token == "" {
+		file = ""
+	}
+	if file != "" {
+		if err := writeNew(file, r.Token+"\n"); err != nil {
+			_, _ = fmt.Fprintf(e.err, "relay: the token of the first user cannot be kept in a file (%v), so it is shown\n", err)
+			file = ""
+		} else {
+			r.Token = ""
+		}
+	}
 	if asJSON {
-		_ = json.NewEncoder(e.out).Encode(readyEvent{Event: "ready", URL: r.URL, Domain: r.Domain, HTTPAddr: r.HTTPAddr, HTTPS: r.HTTPSAddr, DNS: r.DNSAddr, User: r.User, Token: r.Token})
+		_ = json.NewEncoder(e.out).Encode(readyEvent{Event: "ready", URL: r.URL, Domain: r.Domain, HTTPAddr: r.HTTPAddr, HTTPS: r.HTTPSAddr, DNS: r.DNSAddr, User: r.User, Token: r.Token, File: file})
 		return
 	}
 	where := r.HTTPAddr
@@ -240,10 +256,11 @@ func announce(e *env, asJSON bool, r server.Ready) {
 		where += ", DNS on " + r.DNSAddr
 	}
 	_, _ = fmt.Fprintf(e.out, "relay server for %s, listening on %s\n", r.URL, where)
-	if r.Token == "" {
-		return
-	}
-	_, _ = fmt.Fprintf(e.out, `
+	switch {
+	case file != "":
+		_, _ = fmt.Fprintf(e.out, "\nThe user %s was made. Its token is in %s. Connect an agent with it, and remove the file:\n\n  relay login %s < %s\n\n", r.User, file, r.URL, file)
+	case r.Token != "":
+		_, _ = fmt.Fprintf(e.out, `
 The user %s was made. This is its token; it is shown only now:
 
   %s
@@ -254,6 +271,17 @@ Connect an agent with it:
   relay http 3000
 
 `, r.User, r.Token, r.URL, r.Token)
+	}
+}
+
+// writeNew writes a file that was not there, for its owner alone.
+func writeNew(name, text string) error {
+	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(text)
+	return errors.Join(err, f.Close())
 }
 
 // defaultData is where a server keeps its data unless told otherwise.
