@@ -74,7 +74,7 @@ func (s *session) bind(ctx context.Context, b protocol.Bind) (protocol.Bound, er
 	s.mu.Lock()
 	if s.ended {
 		s.mu.Unlock()
-		return protocol.Bound{}, net.ErrClosed
+		return protocol.Bound{}, s.over(b.ID)
 	}
 	if _, dup := s.binds[b.ID]; dup || len(s.binds) >= protocol.MaxBinds {
 		s.mu.Unlock()
@@ -101,13 +101,28 @@ func (s *session) bind(ctx context.Context, b protocol.Bind) (protocol.Bound, er
 	s.mu.Unlock()
 	if ended {
 		remove(false)
-		return protocol.Bound{}, net.ErrClosed
+		return protocol.Bound{}, s.over(b.ID)
 	}
 	if old != nil && old.Session != s.id && old.Session != s.resumes {
 		// In its own goroutine: ending waits for the other agent's link.
 		s.gate.wg.Go(func() { old.End("another agent took over " + c.Name + ": " + s.where) })
 	}
 	return protocol.Bound{ID: b.ID, Name: c.Name, URL: c.URL}, nil
+}
+
+// over is the answer to a bind of a session that has ended meanwhile: an agent that
+// is replaced before it is welcome is told so like any other.
+func (s *session) over(bind uint32) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return &protocol.Error{Code: cmp.Or(s.code, protocol.CodeReplaced), Bind: bind, Message: ended(s.why)}
+}
+
+func ended(why string) string {
+	if why == "" {
+		return "This session has ended."
+	}
+	return "This session was ended: " + why + "."
 }
 
 // mayReplace tells whether this session may take the place of a live tunnel. The
@@ -264,7 +279,7 @@ func (s *session) finish(why string, back bool) {
 // dismiss closes a link, with the reason as its last word if there is one.
 func dismiss(l *link.Link, code protocol.Code, why string) {
 	if why != "" {
-		_ = l.Control(protocol.Message{Error: &protocol.Error{Code: code, Message: "This session was ended: " + why + "."}})
+		_ = l.Control(protocol.Message{Error: &protocol.Error{Code: code, Message: ended(why)}})
 	}
 	_ = l.Close()
 }
