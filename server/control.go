@@ -59,8 +59,15 @@ func (s *Server) apiHandler(pages http.Handler) http.Handler {
 		Users:      s.usersAPI(),
 		Agents:     s.agentsAPI(),
 		Audit:      s.auditAPI(),
-		Overview:   s.overview,
-		Requests:   pages, RequestsDoc: inspector.OpenAPI(),
+		Snapshot: func(ctx context.Context, withKey bool) (api.Snapshot, error) {
+			n, err := s.store.Snapshot(ctx, withKey)
+			if err != nil {
+				return nil, err // not a nil of another type
+			}
+			return n, nil
+		},
+		Overview: s.overview,
+		Requests: pages, RequestsDoc: inspector.OpenAPI(),
 		Local:   bySocket,
 		Version: s.c.Version,
 		Log:     s.log,

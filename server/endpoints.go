@@ -47,6 +47,12 @@ func (c change) into(e *relay.Endpoint) error {
 		}
 	}
 	c.agree(e)
+	if e.Secrets.Lost { // tokens of the door that are wanted and not there are refused like always
+		if e.Verifies() == relay.VerifyEnforce && len(e.Secrets.Signing) == 0 && !e.Settings.AwaitSecret {
+			return fmt.Errorf("%w: the secrets of %s were lost with the server key; give that of its sender together with the change, or say that its signatures are not checked", relay.ErrInvalid, e.Name)
+		}
+		e.Secrets.Lost = false
+	}
 	if err := e.Settings.Check(); err != nil {
 		return err
 	}
@@ -223,6 +229,7 @@ func (s *Server) showEndpoint(ctx context.Context, e relay.Endpoint) (api.Endpoi
 	out := api.Endpoint{
 		Name: string(e.Name), URL: s.urlOf(e.Name), Settings: e.Settings, Effective: e.Settings.Defaults(), Created: some(e.Created),
 		Secrets: len(e.Secrets.Signing), Handshake: e.Secrets.Handshake != "", Verify: string(e.Verifies()),
+		SecretsLost: e.Secrets.Lost,
 	}
 	if t, ok := s.registry.Find(s.hostOf(e.Name)); ok {
 		out.Agent = t.Where

@@ -44,6 +44,13 @@ type usageError struct{ msg string }
 
 func (e *usageError) Error() string { return e.msg }
 
+// conflictError is that something is there already, or in use.
+type conflictError struct{ msg string }
+
+func (c *conflictError) Error() string { return c.msg }
+
+func conflictf(format string, args ...any) error { return &conflictError{fmt.Sprintf(format, args...)} }
+
 func usagef(format string, args ...any) error { return &usageError{fmt.Sprintf(format, args...)} }
 
 // env is what a command may use of the process.
@@ -87,12 +94,15 @@ func codeOf(err error) int {
 		refused     *protocol.Error
 		problem     *problemError
 		none        *nobody
+		conflict    *conflictError
 	)
 	switch {
 	case errors.As(err, &problem):
 		return problem.exitCode()
 	case errors.As(err, &usage):
 		return exitUsage
+	case errors.As(err, &conflict):
+		return exitConflict
 	case errors.As(err, &unreachable), errors.As(err, &none):
 		return exitUnreachable
 	case errors.As(err, &refused):
@@ -133,7 +143,7 @@ func newApp(e *env) *urfave.App {
 		return urfave.ShowAppHelp(c)
 	}
 	app.Commands = []*urfave.Command{
-		httpCommand(e), upCommand(e), checkCommand(e), loginCommand(e), serverCommand(e), endpointCommand(e), eventsCommand(e), triggerCommand(e), requestsCommand(e), replayCommand(e), domainCommand(e), userCommand(e), tokenCommand(e), sessionCommand(e), auditCommand(e), doctorCommand(e), demoCommand(e), versionCommand(e), helpCommand(),
+		httpCommand(e), upCommand(e), checkCommand(e), loginCommand(e), serverCommand(e), endpointCommand(e), eventsCommand(e), triggerCommand(e), requestsCommand(e), replayCommand(e), domainCommand(e), userCommand(e), tokenCommand(e), sessionCommand(e), auditCommand(e), backupCommand(e), restoreCommand(e), doctorCommand(e), demoCommand(e), versionCommand(e), helpCommand(),
 	}
 	for _, c := range app.Commands {
 		finish(c)

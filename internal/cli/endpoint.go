@@ -21,6 +21,7 @@ type endpoint struct {
 	Settings  json.RawMessage `json:"settings"`
 	Effective relay.Settings  `json:"effective"`
 	Secrets   int             `json:"secrets"`
+	Lost      bool            `json:"secrets_lost,omitempty"`
 	Verify    string          `json:"verify,omitempty"`
 	Kept      struct {
 		Events  int   `json:"events"`
@@ -141,6 +142,9 @@ func describeEndpoint(e *env, p endpoint) error {
 				mode = "not checked: no secret"
 			}
 			line("verify", "%s (%s, secrets: %d)", sender, mode, p.Secrets)
+		}
+		if p.Lost {
+			line("secrets", "lost with the server key: give them anew with relay endpoint set %s", p.Name)
 		}
 		line("kept", "%d events, %d not delivered, %s", p.Kept.Events, p.Kept.Pending, bytesOf(p.Kept.Bytes))
 		line("keeps", "%v, %d events, %s", timeOf(s.Keep.Age), s.Keep.Count, bytesOf(s.Keep.Bytes))

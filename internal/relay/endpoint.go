@@ -28,6 +28,9 @@ type Secrets struct {
 	Handshake string `json:"handshake,omitempty"`
 	// Door are the tokens of Settings.Door.
 	Door DoorTokens `json:"door,omitempty"`
+	// Lost tells that there were secrets which the server key does not open: a store
+	// was restored without its own. What needs them lets nobody through.
+	Lost bool `json:"-"`
 }
 
 // String keeps secrets out of logs and messages.
@@ -190,7 +193,7 @@ func (e Endpoint) Verifies() VerifyMode {
 	switch {
 	case s.Provider == "" && len(s.Scheme) == 0:
 		return ""
-	case s.Verify == "" && (len(e.Secrets.Signing) > 0 || s.AwaitSecret):
+	case s.Verify == "" && (len(e.Secrets.Signing) > 0 || s.AwaitSecret || e.Secrets.Lost):
 		return VerifyEnforce
 	}
 	return s.Verify

@@ -49,6 +49,8 @@ type Options struct {
 	Users  *Users
 	Agents *Agents
 	Audit  *Audit
+	// Snapshot copies all that the server keeps, with its key if that is wanted.
+	Snapshot func(ctx context.Context, withKey bool) (Snapshot, error)
 	// Local tells who calls by a way that needs no token, like a socket that only the
 	// operator can open; ok is false for all other calls.
 	Local func(*http.Request) (u relay.User, ok bool)
@@ -90,6 +92,7 @@ func New(o Options) http.Handler {
 	a.users()
 	a.agents()
 	a.audit()
+	a.backup()
 	a.sessions(mux)
 	outer := http.NewServeMux()
 	outer.Handle("/", http.MaxBytesHandler(mux, maxBody))

@@ -21,16 +21,17 @@ type Endpoints struct {
 
 // Endpoint is a name with its settings.
 type Endpoint struct {
-	Name      string         `json:"name"`
-	URL       string         `json:"url"`
-	Agent     string         `json:"agent,omitempty" doc:"Where the agent is that serves it just now"`
-	Settings  relay.Settings `json:"settings" doc:"What was set"`
-	Effective relay.Settings `json:"effective" doc:"The same with every default filled in"`
-	Secrets   int            `json:"secrets" doc:"How many secrets of signatures it has; they are not shown"`
-	Handshake bool           `json:"handshake_secret" doc:"Whether it has a token for the sender's handshake"`
-	Verify    string         `json:"verify,omitempty" enum:"enforce,observe" doc:"What happens to wrong signatures; nothing when nobody looks"`
-	Kept      Usage          `json:"kept"`
-	Created   *time.Time     `json:"created,omitempty"`
+	Name        string         `json:"name"`
+	URL         string         `json:"url"`
+	Agent       string         `json:"agent,omitempty" doc:"Where the agent is that serves it just now"`
+	Settings    relay.Settings `json:"settings" doc:"What was set"`
+	Effective   relay.Settings `json:"effective" doc:"The same with every default filled in"`
+	Secrets     int            `json:"secrets" doc:"How many secrets of signatures it has; they are not shown"`
+	Handshake   bool           `json:"handshake_secret" doc:"Whether it has a token for the sender's handshake"`
+	SecretsLost bool           `json:"secrets_lost,omitempty" doc:"Its secrets were lost with the server key: what needs them is refused until they are given anew"`
+	Verify      string         `json:"verify,omitempty" enum:"enforce,observe" doc:"What happens to wrong signatures; nothing when nobody looks"`
+	Kept        Usage          `json:"kept"`
+	Created     *time.Time     `json:"created,omitempty"`
 }
 
 // Usage is what an endpoint keeps.

@@ -29,7 +29,7 @@ var scopes = []struct {
 	{"/sessions/", "", relay.ScopeTunnel},
 	{"/tokens", relay.ScopeTokens, relay.ScopeTokens},
 	{"/tokens/", relay.ScopeTokens, relay.ScopeTokens},
-	{"/", relay.ScopeAdmin, relay.ScopeAdmin}, // users, audit, status
+	{"/", relay.ScopeAdmin, relay.ScopeAdmin}, // users, audit, backup, status
 }
 
 // scopeOf is what a token must be good for to make a call.

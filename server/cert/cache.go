@@ -24,7 +24,7 @@ type cache struct {
 
 func (c cache) Get(ctx context.Context, key string) ([]byte, error) {
 	data, err := c.store.Cert(ctx, c.ca, key)
-	if errors.Is(err, relay.ErrNotFound) {
+	if errors.Is(err, relay.ErrNotFound) || errors.Is(err, store.ErrSealed) { // of another server key: as good as none
 		return nil, autocert.ErrCacheMiss
 	}
 	return data, err
@@ -41,6 +41,9 @@ func (c cache) Delete(ctx context.Context, key string) error {
 // load returns the certificate that is kept for a name (ErrNotFound).
 func (c cache) load(ctx context.Context, name string) (*tls.Certificate, error) {
 	data, err := c.store.Cert(ctx, c.ca, name)
+	if errors.Is(err, store.ErrSealed) {
+		return nil, fmt.Errorf("%w: %w", relay.ErrNotFound, err)
+	}
 	if err != nil {
 		return nil, err
 	}

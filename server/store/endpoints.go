@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
+	"errors"
 	"fmt"
 
 	"github.com/relaytunnel/relay/internal/relay"
@@ -57,7 +58,7 @@ func (s *Store) LearnSecret(ctx context.Context, endpointID, secret string) (rel
 		if err != nil {
 			return err
 		}
-		if len(e.Secrets.Signing) > 0 || !e.Settings.AwaitSecret {
+		if len(e.Secrets.Signing) > 0 || !e.Settings.AwaitSecret || e.Secrets.Lost {
 			return relay.ErrTaken
 		}
 		e.Secrets.Signing, e.Settings.AwaitSecret = []string{secret}, false
@@ -103,6 +104,9 @@ func (s *Store) Endpoints(ctx context.Context) ([]relay.Endpoint, error) {
 	return all, nil
 }
 
+// noSecrets is what an endpoint without secrets has sealed.
+const noSecrets = "{}"
+
 // pack makes what is kept of settings and secrets.
 func (s *Store) pack(e relay.Endpoint) (settings string, sealed []byte, err error) {
 	if err := e.Settings.Check(); err != nil {
@@ -135,6 +139,10 @@ func (s *Store) scanEndpoint(r row) (relay.Endpoint, error) {
 		return e, fmt.Errorf("settings of %q: %w", e.Name, err)
 	}
 	plain, err := s.Unseal(secretsPurpose, sealed)
+	if errors.Is(err, ErrSealed) {
+		e.Secrets.Lost = len(sealed) != sealedLen(noSecrets)
+		return e, nil
+	}
 	if err != nil {
 		return e, fmt.Errorf("secrets of %q: %w", e.Name, err)
 	}

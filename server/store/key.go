@@ -61,6 +61,12 @@ func (s *Store) Unseal(purpose string, sealed []byte) ([]byte, error) {
 	return plain, nil
 }
 
+// sealedLen is how long a text is when it is sealed.
+func sealedLen(plain string) int {
+	const nonce, tag = 12, 16 // of GCM
+	return 1 + nonce + len(plain) + tag
+}
+
 func (s *Store) sealer(purpose string) (cipher.AEAD, error) {
 	key, err := hkdf.Key(sha256.New, s.key, nil, "relay "+purpose, keySize)
 	if err != nil {

@@ -56,6 +56,7 @@ type Store struct {
 	writer *sql.DB // one connection
 	reader *sql.DB // query_only
 	ids    ids
+	dir    string
 	key    []byte // see Seal
 
 	diskFailed atomic.Bool // see errDisk
@@ -85,6 +86,7 @@ func Open(ctx context.Context, dir string) (*Store, error) {
 	}
 	s := &Store{
 		Now:  time.Now,
+		dir:  filepath.Dir(path),
 		key:  key,
 		jobs: make(chan *job),
 		quit: make(chan struct{}),
@@ -109,6 +111,7 @@ func Open(ctx context.Context, dir string) (*Store, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("open store: %w", err), s.closePools())
 	}
+	removeCopies(s.dir, time.Now())
 	s.running.Go(s.writeLoop)
 	return s, nil
 }
