@@ -83,6 +83,7 @@ type Gate struct {
 	resumes  map[string]*session // live sessions by the hash of their resume secret
 	links    map[*link.Link]*session
 	draining bool
+	closed   bool            // nothing begins any more; see begin
 	drain    *protocol.Drain // what every agent is told once; nil before Drain
 	wg       sync.WaitGroup  // the watcher of each link
 }
@@ -365,7 +366,7 @@ func (g *Gate) Kick(which func(Live) bool, why string) (n int) {
 		s := g.sessions[l.ID]
 		g.mu.Unlock()
 		if s != nil {
-			g.wg.Go(func() { s.kick(why) }) // it waits for the goodbye
+			g.spawn(func() { s.kick(why) }) // it waits for the goodbye
 		}
 	}
 	return n
@@ -407,7 +408,33 @@ func (g *Gate) Close() {
 		wg.Go(func() { s.end("") }) // each may take a moment for its goodbye
 	}
 	wg.Wait()
+	g.mu.Lock()
+	g.closed = true
+	g.mu.Unlock()
 	g.wg.Wait()
+}
+
+// begin counts a goroutine that Close waits for, until wg.Done. It is false when Close
+// has ended everything: requests that have become links may still be on their way.
+func (g *Gate) begin() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.closed {
+		return false
+	}
+	g.wg.Add(1)
+	return true
+}
+
+// spawn does f in a goroutine that Close waits for; not after Close, which has ended
+// all that f could be about.
+func (g *Gate) spawn(f func()) {
+	if g.begin() {
+		go func() {
+			defer g.wg.Done()
+			f()
+		}()
+	}
 }
 
 // refuse answers an upgrade request with a status and an Error as JSON.

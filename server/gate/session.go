@@ -105,7 +105,7 @@ func (s *session) bind(ctx context.Context, b protocol.Bind) (protocol.Bound, er
 	}
 	if old != nil && old.Session != s.id && old.Session != s.resumes {
 		// In its own goroutine: ending waits for the other agent's link.
-		s.gate.wg.Go(func() { old.End("another agent took over " + c.Name + ": " + s.where) })
+		s.gate.spawn(func() { old.End("another agent took over " + c.Name + ": " + s.where) })
 	}
 	return protocol.Bound{ID: b.ID, Name: c.Name, URL: c.URL}, nil
 }
@@ -178,11 +178,16 @@ func (s *session) joined() {
 
 // addLink gives the session a link and watches over its end.
 func (s *session) addLink(l *link.Link) error {
+	g := s.gate
+	watched := g.begin() // until lost
 	s.mu.Lock()
-	if s.ended { // between the 101 and now
+	if s.ended || !watched { // between the 101 and now
 		why, code := s.why, cmp.Or(s.code, protocol.CodeReplaced)
 		s.mu.Unlock()
 		dismiss(l, code, why)
+		if watched {
+			g.wg.Done()
+		}
 		return errAnswered
 	}
 	s.links = append(s.links, l)
@@ -190,12 +195,10 @@ func (s *session) addLink(l *link.Link) error {
 		s.addLane(b, id, l)
 	}
 	s.mu.Unlock()
-	g := s.gate
 	g.mu.Lock()
 	g.links[l] = s
 	drain := g.drain // it may have begun between the 101 and now
 	g.mu.Unlock()
-	g.wg.Add(1)
 	l.OnClose(func() { go s.lost(l) })
 	if drain != nil {
 		_ = l.Control(protocol.Message{Drain: drain})
@@ -350,7 +353,7 @@ func (s *session) do(l *link.Link, f func()) {
 	s.todo = append(s.todo, f)
 	if !s.working {
 		s.working = true
-		s.gate.wg.Go(s.work)
+		s.gate.spawn(s.work)
 	}
 }
 
