@@ -2,7 +2,6 @@ package inspector
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"io"
 	"net/http"
@@ -47,10 +46,10 @@ func (h *handler) replayMany(w http.ResponseWriter, r *http.Request) {
 	var in bulk
 	text, err := io.ReadAll(http.MaxBytesReader(w, r.Body, 1<<20))
 	if err == nil {
-		err = json.Unmarshal(text, &in)
+		err = unmarshal(text, &in)
 	}
 	if err != nil {
-		problem(w, http.StatusUnprocessableEntity, "invalid", "That is no JSON, or too large: "+err.Error()+".")
+		problem(w, http.StatusUnprocessableEntity, "invalid", "That cannot be read: "+err.Error()+".")
 		return
 	}
 	if (in.Filter == nil) == (len(in.IDs) == 0) {

@@ -32,7 +32,12 @@ func (h *handler) diff(w http.ResponseWriter, r *http.Request) {
 	if a == nil {
 		return
 	}
-	b := h.find(w, r, r.FormValue("with"))
+	with := r.FormValue("with")
+	if with == "" {
+		problem(w, http.StatusUnprocessableEntity, "invalid", "Say with which request to compare it: ?with=ID.")
+		return
+	}
+	b := h.find(w, r, with)
 	if b == nil {
 		return
 	}

@@ -113,7 +113,11 @@ func TestDiffWithNobody(t *testing.T) {
 	s := newSource()
 	id := record(t, s.Recorder, exchange{})
 	a := newAPI(t, s)
-	for _, target := range []string{id + "/diff", id + "/diff?with=nobody", "nobody/diff?with=" + id} {
+	w := a.call(http.MethodGet, "/api/v1/requests/"+id+"/diff", "")
+	if f := a.fails(w); w.Code != 422 || f.Code != "invalid" {
+		t.Errorf("with nothing: %d %+v", w.Code, f)
+	}
+	for _, target := range []string{id + "/diff?with=nobody", "nobody/diff?with=" + id} {
 		w := a.call(http.MethodGet, "/api/v1/requests/"+target, "")
 		if f := a.fails(w); w.Code != 404 || f.Code != "not_found" {
 			t.Errorf("%s: %d %+v", target, w.Code, f)

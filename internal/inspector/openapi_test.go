@@ -201,6 +201,7 @@ func TestAnswersAreAsDescribed(t *testing.T) {
 		{"get", one + "/response-body", "req_2", "", "", 404},
 		{"get", one + "/diff", "req_1", "with=req_2&reveal=1", "", 200},
 		{"get", one + "/diff", "req_1", "with=nobody", "", 404},
+		{"get", one + "/diff", "req_1", "", "", 422},
 		{"get", one + "/export", "req_2", "format=curl&reveal=1", "", 200},
 		{"get", one + "/export", "req_1", "format=har", "", 200},
 		{"get", one + "/export", "req_1", "format=json", "", 200},

@@ -1,6 +1,7 @@
 package inspector
 
 import (
+	"bytes"
 	"context"
 	"encoding/base64"
 	"encoding/json"
@@ -60,10 +61,10 @@ func (h *handler) replay(w http.ResponseWriter, r *http.Request) {
 	var e edit
 	in, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxEdit))
 	if err == nil && len(in) > 0 {
-		err = json.Unmarshal(in, &e)
+		err = unmarshal(in, &e)
 	}
 	if err != nil {
-		problem(w, http.StatusUnprocessableEntity, "invalid", "The edit is no JSON, or too large: "+err.Error()+".")
+		problem(w, http.StatusUnprocessableEntity, "invalid", "The edit cannot be read: "+err.Error()+".")
 		return
 	}
 	again, err := e.apply(x)
@@ -79,6 +80,20 @@ func (h *handler) replay(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	answer(w, http.StatusOK, replayed{id, err == nil})
+}
+
+// unmarshal reads JSON that has no other fields than v: one that would be ignored is a
+// mistake of whoever wrote it.
+func unmarshal(text []byte, v any) error {
+	d := json.NewDecoder(bytes.NewReader(text))
+	d.DisallowUnknownFields()
+	if err := d.Decode(v); err != nil {
+		return errors.New(strings.TrimPrefix(err.Error(), "json: "))
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return errors.New("there is something behind the JSON")
+	}
+	return nil
 }
 
 // refusal says why a replay could not be. An error of no kind is ours.

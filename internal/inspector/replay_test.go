@@ -133,9 +133,9 @@ func TestReplayWithEditsThatCannotBe(t *testing.T) {
 			t.Errorf("%s: %d %+v, want %q", edit, w.Code, f, want)
 		}
 	}
-	for _, edit := range []string{`{`, `[]`, `"x"`, `{"method":1}`, `{"headers":{"X":"y"}}`, `{} {}`, strings.Repeat(" ", 16<<20+1)} {
+	for _, edit := range []string{`{`, `[]`, `"x"`, `{"method":1}`, `{"headers":{"X":"y"}}`, `{} {}`, `{"boddy":"x"}`, `{"headers":[{"name":"a","valu":"b"}]}`, strings.Repeat(" ", 16<<20+1)} {
 		w := a.call(http.MethodPost, "/api/v1/requests/"+id+"/replay", edit)
-		if f := a.fails(w); w.Code != 422 || !strings.HasPrefix(f.Detail, "The edit is no JSON, or too large: ") {
+		if f := a.fails(w); w.Code != 422 || !strings.HasPrefix(f.Detail, "The edit cannot be read: ") {
 			t.Errorf("%.30s: %d %+v", edit, w.Code, f)
 		}
 	}
