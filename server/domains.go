@@ -44,9 +44,12 @@ func (s *Server) claimFor(ctx context.Context, u relay.User, name relay.Name) er
 	case holder != "":
 		return fmt.Errorf("%w: the name %s belongs to another user; choose another with --name", relay.ErrTaken, name)
 	case relay.Reserved(name):
-		return fmt.Errorf("%w: nobody may have the name %s", relay.ErrDenied, name)
+		return fmt.Errorf("%w: nobody may have the name %s: it is kept, or looks like one that is", relay.ErrDenied, name)
 	case !u.MayTake(name):
 		return fmt.Errorf("%w: you may take the names %s, and not %s", relay.ErrDenied, strings.Join(r.Names, ", "), name)
+	}
+	if other, found := s.names.like(name, u.ID); found {
+		return fmt.Errorf("%w: the name %s looks like %s, which belongs to another user; choose another with --name", relay.ErrTaken, name, other)
 	}
 	if n := s.names.count(u.ID); n >= r.Endpoints {
 		return fmt.Errorf("%w: you hold %d names, and %d are the most; give one back with relay endpoint release", relay.ErrLimit, n, r.Endpoints)

@@ -44,6 +44,18 @@ func (n *names) holder(name relay.Name) string {
 	return n.all[name]
 }
 
+// like finds a name of another user that people would take for this one.
+func (n *names) like(name relay.Name, user string) (other relay.Name, found bool) {
+	n.mu.RLock()
+	defer n.mu.RUnlock()
+	for held, holder := range n.all {
+		if holder != user && held != name && held.LooksLike(name) {
+			return held, true
+		}
+	}
+	return "", false
+}
+
 // count is how many names a user holds.
 func (n *names) count(user string) (all int) {
 	n.mu.RLock()

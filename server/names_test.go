@@ -38,6 +38,28 @@ func TestNames(t *testing.T) {
 	}
 }
 
+// Nobody gets a name that people would take for another's, or for one of the product's.
+func TestANameThatLooksLikeAnothers(t *testing.T) {
+	w := relaytest.Start(t, relaytest.Options{Users: []string{"alice", "bob"}})
+	alice := caller{t, w, "alice"}
+	alice.must("PATCH", "/users/bob", `{"rights":{"names":["*"]}}`, nil)
+	alice.must("POST", "/endpoints", `{"name":"alice"}`, nil)
+	bob := caller{t, w, "bob"}
+	for _, name := range []string{"a1ice", "al1ce"} {
+		status, body := bob.call("POST", "/endpoints", `{"name":"`+name+`"}`)
+		if status != 409 || !strings.Contains(body, "looks like alice, which belongs to another user") {
+			t.Errorf("%s: %d %s", name, status, body)
+		}
+	}
+	for _, name := range []string{"admin", "adm1n"} {
+		if _, body := bob.call("POST", "/endpoints", `{"name":"`+name+`"}`); !strings.Contains(body, `"name":"`+name+`-bob"`) {
+			t.Errorf("%s: %s", name, body)
+		}
+	}
+	bob.must("POST", "/endpoints", `{"name":"bob"}`, nil)
+	bob.must("POST", "/endpoints", `{"name":"b0b"}`, nil) // their own
+}
+
 // A name stays with its user while it is offline.
 func TestANameIsNotTakenWhileItsAgentIsAway(t *testing.T) {
 	w := relaytest.Start(t, relaytest.Options{Users: []string{"jim", "alice-jim"}})

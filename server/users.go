@@ -46,6 +46,15 @@ func (s *Server) addUser(ctx context.Context, name string, admin bool, rights re
 	if own, err := relay.ParseName(name); err == nil && relay.Reserved(own) && !admin {
 		return relay.User{}, fmt.Errorf("%w: nobody may have the name %s, so that a user of that name is of no use", relay.ErrInvalid, name)
 	}
+	all, err := s.store.Users(ctx)
+	if err != nil {
+		return relay.User{}, err
+	}
+	for _, other := range all {
+		if other.Name != name && relay.Name(other.Name).LooksLike(relay.Name(name)) {
+			return relay.User{}, fmt.Errorf("%w: the name %s looks like %s, which another user has", relay.ErrTaken, name, other.Name)
+		}
+	}
 	u, err := s.store.AddUserWith(ctx, name, admin, rights)
 	if errors.Is(err, relay.ErrTaken) {
 		return u, fmt.Errorf("%w: there is a user %s already", relay.ErrTaken, name)

@@ -64,6 +64,8 @@ func TestAdminsKeepUsers(t *testing.T) {
 		{"POST", "/users", `{"name":"carol"}`, 409, "taken"},
 		{"POST", "/users", `{"name":"Carol"}`, 422, "upper-case"},
 		{"POST", "/users", `{"name":"www"}`, 422, "www"},
+		{"POST", "/users", `{"name":"b0b"}`, 409, "looks like bob"},
+		{"POST", "/users", `{"name":"adm1n"}`, 422, "adm1n"},
 		{"POST", "/users", `{"name":"dave","rights":{"names":["a.b"]}}`, 422, "pattern"},
 		{"POST", "/users", `{"name":"dave","role":"king"}`, 422, "role"},
 		{"GET", "/users/carol", "", 200, `"role":"user"`},

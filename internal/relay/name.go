@@ -70,11 +70,43 @@ func (n Name) UnderUser(user string) bool {
 
 // Reserved reports whether n may be held by no user: other programs look it up
 // by themselves (mail, proxies, certificates), people trust it (support,
-// login), or the product uses it.
+// login), or the product uses it; or because it looks like such a name.
 func Reserved(n Name) bool {
-	_, ok := reserved[n]
-	return ok
+	for _, looks := range n.looks() {
+		if _, ok := reservedLooks[looks]; ok {
+			return true
+		}
+	}
+	return false
 }
+
+// LooksLike tells whether people take the names for one another: al1ce and alice.
+func (n Name) LooksLike(other Name) bool {
+	a, b := n.looks(), other.looks()
+	return a[0] == b[0] || a[0] == b[1] || a[1] == b[0] || a[1] == b[1]
+}
+
+// looks gives the skeletons of a name, as UTS #39 has them for the few such pairs
+// among what names are made of, and vv, which is one in most typefaces too. A 1 is
+// read as l and as i.
+func (n Name) looks() [2]string {
+	return [2]string{likeL.Replace(string(n)), likeI.Replace(string(n))}
+}
+
+var (
+	likeL = strings.NewReplacer("0", "o", "rn", "m", "vv", "w", "1", "l")
+	likeI = strings.NewReplacer("0", "o", "rn", "m", "vv", "w", "1", "i")
+)
+
+var reservedLooks = func() map[string]struct{} {
+	out := make(map[string]struct{}, 2*len(reserved))
+	for n := range reserved {
+		for _, looks := range n.looks() {
+			out[looks] = struct{}{}
+		}
+	}
+	return out
+}()
 
 // reserved is what Reserved refuses. Names with an underscore, such as
 // _acme-challenge or _dmarc, are no names in the first place.

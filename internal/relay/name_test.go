@@ -65,12 +65,13 @@ func TestReservedNamesAreThoseOthersTrust(t *testing.T) {
 		"www", "api", "admin", "relay", "mail", "smtp", "imap", "pop", "ns", "ns1", "ns2", "dns", "autodiscover",
 		"autoconfig", "wpad", "isatap", "localhost", "status", "dashboard", "app-internal", "root", "postmaster",
 		"webmaster", "hostmaster", "abuse", "security", "mta-sts",
+		"adm1n", "1ogin", "l0gin", "log1n", "re1ay", "adrnin", "vvww", "r00t",
 	} {
 		if !relay.Reserved(n) {
 			t.Errorf("%q is free", n)
 		}
 	}
-	for _, n := range []relay.Name{"shop", "my-app", "www2", "api-ann"} {
+	for _, n := range []relay.Name{"shop", "my-app", "www2", "api-ann", "modern", "admin-ann", "mall"} {
 		if relay.Reserved(n) {
 			t.Errorf("%q is reserved", n)
 		}
