@@ -442,3 +442,27 @@ func TestScreenOfUp(t *testing.T) {
 	d.ends(0)
 	d.sees(`^http://aa-alice.*\nhttp://bb-alice.*\n1 request, in`)
 }
+
+// Who types a token sees nothing of it, and neither does who reads the terminal later.
+func TestLoginAtATerminal(t *testing.T) {
+	d := sit(t, echo)
+	d.types([]string{"RELAY_TOKEN="}, "relay login http://localhost:"+d.port)
+	d.sees(`^Token:`)
+	d.keys("-l", d.token)
+	d.keys("Enter")
+	d.sees(`^Logged in to http://localhost:` + d.port + ` as alice\.`)
+	d.ends(0)
+	if strings.Contains(d.read("raw"), d.token) {
+		t.Error("the terminal shows the token")
+	}
+}
+
+// Ctrl-C ends the question, and the terminal shows again what is typed.
+func TestLoginIsInterrupted(t *testing.T) {
+	d := sit(t, echo)
+	d.types([]string{"RELAY_TOKEN="}, "relay login http://localhost:"+d.port)
+	d.sees(`^Token:`)
+	d.keys("-l", "rly_")
+	d.keys("C-c")
+	d.ends(130)
+}

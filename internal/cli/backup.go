@@ -168,7 +168,7 @@ func restore(c *urfave.Context, e *env) error {
 			return err
 		}
 	}
-	in := e.in
+	in := e.stdin(c.Context)
 	if path != "-" {
 		f, err := os.Open(path)
 		if err != nil {

@@ -49,7 +49,7 @@ func runLogin(c *urfave.Context, e *env) error {
 	}
 	token := strings.TrimSpace(c.String("token"))
 	if token == "" {
-		if token, err = askToken(e); err != nil {
+		if token, err = askToken(c.Context, e); err != nil {
 			return err
 		}
 	}
@@ -100,20 +100,20 @@ func serverAddress(s string) (string, error) {
 }
 
 // askToken asks at a terminal, hidden, and reads a line otherwise.
-func askToken(e *env) (string, error) {
+func askToken(ctx context.Context, e *env) (string, error) {
 	if f, ok := e.in.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
 		_, _ = fmt.Fprint(e.err, "Token: ")
-		b, err := term.ReadPassword(int(f.Fd()))
+		line, err := readHidden(ctx, f)
 		_, _ = fmt.Fprintln(e.err)
 		if err != nil {
 			return "", fmt.Errorf("read token: %w", err)
 		}
-		if t := strings.TrimSpace(string(b)); t != "" {
+		if t := strings.TrimSpace(line); t != "" {
 			return t, nil
 		}
 		return "", usagef("no token was given")
 	}
-	line, err := bufio.NewReader(io.LimitReader(e.in, 4096)).ReadString('\n')
+	line, err := bufio.NewReader(io.LimitReader(e.stdin(ctx), 4096)).ReadString('\n')
 	if err != nil && !errors.Is(err, io.EOF) {
 		return "", fmt.Errorf("read token: %w", err)
 	}

@@ -62,7 +62,7 @@ func runReplay(c *urfave.Context, e *env) error {
 	case len(ids) > 0 && c.IsSet("file"):
 		return usagef("replay: what is in files has no ids; choose by a filter")
 	case c.IsSet("file"):
-		list, err = recordedInFiles(c.StringSlice("file"), e.in, filter, c.Int("limit"))
+		list, err = recordedInFiles(c.StringSlice("file"), e.stdin(c.Context), filter, c.Int("limit"))
 	default:
 		if len(ids) == 0 { // what was itself a replay has its original
 			text = strings.TrimSpace(text + " -is:replay")

@@ -129,7 +129,7 @@ func eventMaker(c *urfave.Context, e *env) (func() (trigger.Event, error), error
 		if !ok {
 			return nil, unknownProvider(args.First())
 		}
-		body, err := readBody(c.String("file"), e.in)
+		body, err := readBody(c.String("file"), e.stdin(c.Context))
 		if err != nil {
 			return nil, err
 		}
