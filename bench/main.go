@@ -2,9 +2,10 @@
 //
 // It starts every system as processes of its own on loopback: the app, one and
 // two plain reverse proxies (go-1hop, go-2hop), nginx and ssh -R where they are
-// installed, and relay three times: as it is (relay), with an agent that keeps no
-// requests (relay-unkept), and with one that does not look at them (relay-splice). CPU is charged from /proc to the processes of the system under
-// test, never to the app or the load generator.
+// installed, and relay four times: as it is (relay), with a server that keeps requests
+// too (relay-recorded), with an agent that keeps none (relay-unkept), and with one that
+// does not look at them (relay-splice). CPU is charged from /proc to the processes of
+// the system under test, never to the app or the load generator.
 //
 // On a busy machine only ratios mean something. So the systems take turns inside
 // every round, each figure is a median over the rounds, and each ratio is to
