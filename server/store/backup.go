@@ -230,15 +230,16 @@ func unpack(ctx context.Context, r io.Reader, dir string) (key bool, err error) 
 		if err != nil {
 			return false, notWhole(ctx, err)
 		}
+		name := fileName
 		switch {
 		case h.Name == fileName && h.Typeflag == tar.TypeReg && !db:
 			db = true
 		case h.Name == keyName && h.Typeflag == tar.TypeReg && !key && h.Size < 1024:
-			key = true
+			name, key = keyName, true
 		default:
 			return false, fmt.Errorf("%w: it has a file %q", ErrNoBackup, h.Name)
 		}
-		f, err := os.OpenFile(filepath.Join(dir, h.Name), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+		f, err := os.OpenFile(filepath.Join(dir, name), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 		if err != nil {
 			return false, err
 		}
@@ -250,7 +251,7 @@ func unpack(ctx context.Context, r io.Reader, dir string) (key bool, err error) 
 			return false, err
 		}
 	}
-	if _, err := io.Copy(io.Discard, z); err != nil { // up to the checksum
+	if _, err := io.Copy(io.Discard, z); err != nil { //nolint:gosec // up to the checksum; it is not kept
 		return false, notWhole(ctx, err)
 	}
 	if !db {
