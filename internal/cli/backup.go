@@ -33,6 +33,7 @@ func backupCommand(e *env) *urfave.Command {
 	}
 }
 
+// oneFile is the one argument of a command.
 func oneFile(c *urfave.Context) (string, error) {
 	if c.NArg() != 1 || c.Args().First() == "" {
 		return "", usagef("give one file: relay %s relay.tar.gz", c.Command.Name)
@@ -59,29 +60,22 @@ func backup(c *urfave.Context, e *env) error {
 	if err != nil {
 		return err
 	}
-	out := e.out
-	var f *os.File
-	if path != "-" {
-		f, err = os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
-		if errors.Is(err, fs.ErrExist) {
-			return usagef("%s is there already; name a new file", path)
-		}
-		if err != nil {
-			return fmt.Errorf("the backup cannot be written: %w", err)
-		}
-		out = f
+	if path == "-" {
+		_, err = fetchBackup(c.Context, cred, c.Bool("with-key"), e.out)
+		return err
 	}
-	n, err := fetchBackup(c.Context, cred, c.Bool("with-key"), out)
-	if f != nil {
-		if err == nil {
-			err = f.Sync()
-		}
-		err = errors.Join(err, f.Close())
-		if err != nil {
-			_ = os.Remove(path)
-		}
-	}
-	if err != nil || f == nil {
+	var n int64
+	err = writeNew(path, func(w io.Writer) (err error) {
+		n, err = fetchBackup(c.Context, cred, c.Bool("with-key"), w)
+		return err
+	})
+	var file *fs.PathError
+	switch {
+	case errors.Is(err, fs.ErrExist):
+		return usagef("%s is there already; name a new file", path)
+	case errors.As(err, &file):
+		return fmt.Errorf("the backup cannot be written: %w", err)
+	case err != nil:
 		return err
 	}
 	if c.Bool("json") {
@@ -112,7 +106,7 @@ func fetchBackup(ctx context.Context, cred credential, key bool, w io.Writer) (i
 	}
 	switch {
 	case counted.err != nil:
-		return 0, fmt.Errorf("the backup cannot be written: %w", counted.err)
+		return 0, counted.err
 	case err != nil:
 		return 0, &client.UnreachableError{Server: cred.server, Err: fmt.Errorf("the backup was cut short: %w", client.Plainly(err))}
 	}

@@ -44,14 +44,14 @@ type usageError struct{ msg string }
 
 func (e *usageError) Error() string { return e.msg }
 
+func usagef(format string, args ...any) error { return &usageError{fmt.Sprintf(format, args...)} }
+
 // conflictError is that something is there already, or in use.
 type conflictError struct{ msg string }
 
-func (c *conflictError) Error() string { return c.msg }
+func (e *conflictError) Error() string { return e.msg }
 
 func conflictf(format string, args ...any) error { return &conflictError{fmt.Sprintf(format, args...)} }
-
-func usagef(format string, args ...any) error { return &usageError{fmt.Sprintf(format, args...)} }
 
 // env is what a command may use of the process.
 type env struct {

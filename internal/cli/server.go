@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/netip"
 	"os"
 	"os/user"
@@ -237,7 +238,7 @@ func announce(e *env, asJSON bool, file string, r server.Ready) {
 		file = ""
 	}
 	if file != "" {
-		if err := writeNew(file, r.Token+"\n"); err != nil {
+		if err := writeNew(file, func(w io.Writer) error { _, err := io.WriteString(w, r.Token+"\n"); return err }); err != nil {
 			_, _ = fmt.Fprintf(e.err, "relay: the token of the first user cannot be kept in a file (%v), so it is shown\n", err)
 			file = ""
 		} else {
@@ -274,14 +275,20 @@ Connect an agent with it:
 	}
 }
 
-// writeNew writes a file that was not there, for its owner alone.
-func writeNew(name, text string) error {
+// writeNew writes a file that was not there (fs.ErrExist), for its owner alone, whole or
+// not at all.
+func writeNew(name string, write func(io.Writer) error) error {
 	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return err
 	}
-	_, err = f.WriteString(text)
-	return errors.Join(err, f.Close())
+	if err = write(f); err == nil {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err != nil {
+		_ = os.Remove(name)
+	}
+	return err
 }
 
 // defaultData is where a server keeps its data unless told otherwise.

@@ -7,20 +7,16 @@
 package gate
 
 import (
-	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"net/http"
 	"net/netip"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -326,52 +322,6 @@ func (g *Gate) endSession(id, why string) {
 	}
 }
 
-// Live is a session as it is told of.
-type Live struct {
-	ID, UserID, User, TokenID string
-	Where                     string
-	Since                     time.Time
-	Names                     []string
-}
-
-// List lists the live sessions, the oldest first.
-func (g *Gate) List() []Live {
-	g.mu.Lock()
-	all := slices.Collect(maps.Values(g.sessions))
-	g.mu.Unlock()
-	var out []Live
-	for _, s := range all {
-		l := Live{ID: s.id, UserID: s.user.ID, User: s.user.Name, TokenID: s.token, Where: s.where, Since: s.since}
-		s.mu.Lock()
-		for _, b := range s.binds {
-			l.Names = append(l.Names, b.tunnel.Name)
-		}
-		s.mu.Unlock()
-		slices.Sort(l.Names)
-		out = append(out, l)
-	}
-	slices.SortFunc(out, func(a, b Live) int { return cmp.Or(a.Since.Compare(b.Since), cmp.Compare(a.ID, b.ID)) })
-	return out
-}
-
-// Kick ends the sessions that which chooses, for good: their agents are told why, and
-// do not come back by themselves. Their resume secrets are worth nothing any more.
-func (g *Gate) Kick(which func(Live) bool, why string) (n int) {
-	for _, l := range g.List() {
-		if !which(l) {
-			continue
-		}
-		n++
-		g.mu.Lock()
-		s := g.sessions[l.ID]
-		g.mu.Unlock()
-		if s != nil {
-			g.spawn(func() { s.kick(why) }) // it waits for the goodbye
-		}
-	}
-	return n
-}
-
 // Sessions is the number of live sessions.
 func (g *Gate) Sessions() int {
 	g.mu.Lock()
@@ -435,66 +385,6 @@ func (g *Gate) spawn(f func()) {
 			f()
 		}()
 	}
-}
-
-// refuse answers an upgrade request with a status and an Error as JSON.
-func (g *Gate) refuse(w http.ResponseWriter, r *http.Request, err error) {
-	if errors.Is(err, errAnswered) {
-		return
-	}
-	e := asError(err)
-	if e.Code == protocol.CodeInternal && e.RetryIn == 0 {
-		g.log.Error("agent refused", "err", err)
-	} else {
-		g.log.Info("agent refused", "code", e.Code, "from", g.o.RemoteAddr(r), "reason", e.Message)
-	}
-	if e.RetryIn > 0 {
-		w.Header().Set("Retry-After", fmt.Sprint((e.RetryIn+999)/1000))
-	}
-	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("Relay-Error", string(e.Code))
-	w.WriteHeader(statusOf(e.Code))
-	_ = json.NewEncoder(w).Encode(e)
-}
-
-// asError turns a kind of error into what the agent is told.
-func asError(err error) *protocol.Error {
-	var e *protocol.Error
-	switch {
-	case errors.As(err, &e):
-		return e
-	case errors.Is(err, relay.ErrLimit):
-		return &protocol.Error{Code: protocol.CodeLimit, Message: sentence(err), RetryIn: 60_000}
-	case errors.Is(err, relay.ErrTaken):
-		return &protocol.Error{Code: protocol.CodeTaken, Message: sentence(err)}
-	case errors.Is(err, relay.ErrInvalid):
-		return &protocol.Error{Code: protocol.CodeBadRequest, Message: sentence(err)}
-	case errors.Is(err, relay.ErrDenied):
-		return &protocol.Error{Code: protocol.CodeAuth, Message: "The token is not valid. Run: relay login SERVER --token TOKEN"}
-	}
-	return &protocol.Error{Code: protocol.CodeInternal, Message: "The server failed. Its log says why."}
-}
-
-func sentence(err error) string { return err.Error() }
-
-func statusOf(c protocol.Code) int {
-	switch c {
-	case protocol.CodeBadRequest, protocol.CodeProtocol:
-		return http.StatusBadRequest
-	case protocol.CodeAuth:
-		return http.StatusUnauthorized
-	case protocol.CodeDenied, protocol.CodeRevoked:
-		return http.StatusForbidden
-	case protocol.CodeTaken, protocol.CodeReplaced:
-		return http.StatusConflict
-	case protocol.CodeVersion:
-		return http.StatusUpgradeRequired
-	case protocol.CodeLimit:
-		return http.StatusTooManyRequests
-	case protocol.CodeInternal:
-		return http.StatusServiceUnavailable
-	}
-	return http.StatusInternalServerError
 }
 
 func where(h protocol.Hello, from netip.Addr) string {
