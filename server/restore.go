@@ -23,7 +23,7 @@ type Restored = store.Restored
 
 // Restore puts a backup into a data folder, on which no server runs (ErrRunning). All
 // of the backup is checked before anything changes (ErrNoBackup). A database that is
-// there gets another name with force, and is a reason to stop without (ErrExists).
+// there goes into a folder of its own with force, and is a reason to stop without (ErrExists).
 func Restore(ctx context.Context, backup io.Reader, dir string, force bool) (Restored, error) {
 	var d net.Dialer
 	if conn, err := d.DialContext(ctx, "unix", filepath.Join(dir, SocketName)); err == nil {

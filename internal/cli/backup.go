@@ -9,7 +9,6 @@ import (
 	"io/fs"
 	"net/http"
 	"os"
-	"path/filepath"
 
 	urfave "github.com/urfave/cli/v2"
 
@@ -133,11 +132,11 @@ func restoreCommand(e *env) *urfave.Command {
 		Usage:     "put a backup in place, on the server's machine while no server runs",
 		ArgsUsage: "FILE",
 		Description: "   systemctl stop relay && sudo -u relay relay restore relay.tar.gz --data /var/lib/relay\n\n" +
-			"All of the backup is checked before anything changes. Where a database is there already, --force gives it another\n" +
-			"name. FILE can be - for standard input.",
+			"All of the backup is checked before anything changes. Where a database is there already, --force puts it into a\n" +
+			"folder of its own. FILE can be - for standard input.",
 		Flags: []urfave.Flag{
 			&urfave.StringFlag{Name: "data", EnvVars: []string{"RELAY_DATA"}, Usage: "`FOLDER` of the server's store (default: as for relay server)"},
-			&urfave.BoolFlag{Name: "force", Usage: "also where a database is there already, which gets another name"},
+			&urfave.BoolFlag{Name: "force", Usage: "also where a database is there already, which goes into a folder of its own"},
 			jsonFlag(),
 		},
 		Action: func(c *urfave.Context) error { return restore(c, e) },
@@ -146,9 +145,9 @@ func restoreCommand(e *env) *urfave.Command {
 
 // restored is what is told of a restore.
 type restored struct {
-	Data  string   `json:"data"`
-	Key   string   `json:"key"` // backup, folder or none
-	Moved []string `json:"moved"`
+	Data  string `json:"data"`
+	Key   string `json:"key"` // backup, folder or none
+	Moved string `json:"moved,omitempty"`
 }
 
 func restore(c *urfave.Context, e *env) error {
@@ -176,13 +175,13 @@ func restore(c *urfave.Context, e *env) error {
 	case errors.Is(err, server.ErrRunning):
 		return conflictf("a server runs on %s; stop it first", dir)
 	case errors.Is(err, server.ErrExists):
-		return conflictf("%s has a database already; --force gives that another name and puts the backup in its place", dir)
+		return conflictf("%s has a database already; --force puts that into a folder of its own, and the backup in its place", dir)
 	case errors.Is(err, server.ErrNoBackup):
 		return fmt.Errorf("%s cannot be restored, and nothing has changed: %w", path, err)
 	case err != nil:
 		return err
 	}
-	out := restored{Data: dir, Key: "none", Moved: append([]string{}, done.Moved...)}
+	out := restored{Data: dir, Key: "none", Moved: done.Moved}
 	switch {
 	case done.Key:
 		out.Key = "backup"
@@ -193,8 +192,8 @@ func restore(c *urfave.Context, e *env) error {
 		return printJSON(e, "restored", out)
 	}
 	_, _ = fmt.Fprintf(e.out, "Restored to %s. Start the server now.\n", dir)
-	for _, name := range done.Moved {
-		_, _ = fmt.Fprintf(e.out, "What was there is %s.\n", filepath.Join(dir, name))
+	if done.Moved != "" {
+		_, _ = fmt.Fprintf(e.out, "What was there is in %s.\n", done.Moved)
 	}
 	switch out.Key {
 	case "folder":

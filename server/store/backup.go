@@ -145,16 +145,16 @@ func (u *until) Read(p []byte) (int, error) {
 
 // Restored tells what Restore has done.
 type Restored struct {
-	Key   bool     // the server key came with the backup
-	Kept  bool     // it did not, and that of the folder stays
-	Moved []string // names that files of the folder have got, to be out of the way
+	Key   bool   // the server key came with the backup
+	Kept  bool   // it did not, and that of the folder stays
+	Moved string // the folder with what was there before, which a server could run on; "" if nothing was
 }
 
 // Restore puts a backup, read from r, into the folder dir, which it makes where there is
 // none. It looks at the whole backup before it changes anything: ErrNoBackup if it is
 // none, or damaged; a schema that this program does not know is refused too. A database
-// in dir is a reason to stop (ErrExists), unless force is given: then its files get
-// other names, in which now stands. No server may run on dir.
+// in dir is a reason to stop (ErrExists), unless force is given: then its files go
+// into a folder of their own in dir, in whose name now stands. No server may run on dir.
 func Restore(ctx context.Context, r io.Reader, dir string, force bool, now time.Time) (Restored, error) {
 	out, err := restore(ctx, r, dir, force, now)
 	if err != nil {
@@ -193,15 +193,21 @@ func restore(ctx context.Context, r io.Reader, dir string, force bool, now time.
 	} else if _, err := readKey(filepath.Join(dir, keyName)); err == nil {
 		out.Kept = true
 	}
-	old := ".before-" + now.UTC().Format("20060102T150405")
+	// SQLite finds the log of a server that was killed beside its database alone.
+	before := filepath.Join(dir, "before-"+now.UTC().Format("20060102T150405"))
+	if err := os.Mkdir(before, 0o700); err != nil {
+		return out, err
+	}
 	for _, name := range names {
-		from := filepath.Join(dir, name)
-		switch err := os.Rename(from, from+old); {
+		switch err := os.Rename(filepath.Join(dir, name), filepath.Join(before, name)); {
 		case err == nil:
-			out.Moved = append(out.Moved, name+old)
+			out.Moved = before
 		case !errors.Is(err, fs.ErrNotExist):
 			return out, err
 		}
+	}
+	if out.Moved == "" {
+		_ = os.Remove(before)
 	}
 	if out.Key {
 		if err := os.Rename(filepath.Join(work, keyName), filepath.Join(dir, keyName)); err != nil {

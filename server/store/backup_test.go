@@ -66,7 +66,7 @@ func TestBackupOfLiveStore(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if !done.Key || done.Kept || len(done.Moved) != 0 {
+		if !done.Key || done.Kept || done.Moved != "" {
 			t.Errorf("restored: %+v", done)
 		}
 		r := open(t, to)
@@ -155,10 +155,10 @@ func TestRestoreOver(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if done.Key || !done.Kept || strings.Join(done.Moved, " ") != "relay.db.before-20260131T120000" {
+	if done.Key || !done.Kept || done.Moved != filepath.Join(to, "before-20260131T120000") {
 		t.Errorf("restored: %+v", done)
 	}
-	if after, err := os.ReadFile(filepath.Join(to, done.Moved[0])); err != nil || !bytes.Equal(before, after) {
+	if after, err := os.ReadFile(filepath.Join(done.Moved, "relay.db")); err != nil || !bytes.Equal(before, after) {
 		t.Errorf("what was there is not as it was: %v", err)
 	}
 	r := open(t, to)
